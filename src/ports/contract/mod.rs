@@ -1,0 +1,1 @@
+//! One suite a trait; every implementation calls it.
