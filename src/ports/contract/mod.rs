@@ -1,1 +1,5 @@
-//! One suite a trait; every implementation calls it.
+//! What every implementation of a seam must do, as suites its tests call in one line.
+
+mod records;
+
+pub use records::records;

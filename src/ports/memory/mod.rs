@@ -1,1 +1,5 @@
-//! One fake a trait, for tests.
+//! Fakes of the seams, for tests.
+
+pub mod records;
+
+pub use records::MemoryRecords;
