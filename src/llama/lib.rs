@@ -1,4 +1,5 @@
 //! Local inference: llama.cpp in supervised worker processes of this executable.
 
+pub mod chat;
 pub mod cpu;
 pub mod prepare;
