@@ -1,0 +1,99 @@
+//! Server-sent events: frames, comments while a model is silent, errors in the middle.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use actix_web::{HttpResponse, http::header};
+use bytes::{BufMut, Bytes, BytesMut};
+use domain::{Code, Error, Result};
+use futures::StreamExt;
+use ports::llm::ChatStream;
+use serde::Serialize;
+
+use crate::{error::{ApiResult, openai_body}, state::State};
+
+/// One `data:` frame.
+pub fn frame(value: &impl Serialize) -> Bytes {
+    let mut out = BytesMut::with_capacity(256).writer();
+    out.get_mut().extend_from_slice(b"data: ");
+    if let Err(error) = serde_json::to_writer(&mut out, value) {
+        tracing::error!(%error, "a stream frame could not be written");
+    }
+    let mut out = out.into_inner();
+    out.extend_from_slice(b"\n\n");
+    out.freeze()
+}
+
+/// Turns model events into frames; what `last` gives comes before `[DONE]`.
+pub trait Writer: 'static {
+    /// Frames before the first event.
+    fn first(&mut self) -> Option<Bytes>;
+    fn event(&mut self, event: domain::chat::ChatEvent) -> Option<Bytes>;
+    fn last(&mut self) -> Option<Bytes>;
+}
+
+/// What must be awaited before the events come; refusals in it are still answered with a status when it is quick.
+pub type Opening = Pin<Box<dyn Future<Output = Result<(String, ChatStream)>>>>;
+
+/// Streams an answer. A client that goes away drops the body, which drops the model's stream, which cancels the work.
+/// While the model is being brought up the client sees comment lines; a refusal that comes later than the first
+/// keep-alive arrives as an error frame.
+pub async fn respond<W: Writer>(state: &State, mut opening: Opening, writer: impl FnOnce(String) -> W + 'static) -> ApiResult<HttpResponse> {
+    let limit = state.settings.max_streams;
+    if state.metrics.streams_open() >= limit {
+        return Err(Error::new(Code::TooManyRequests, format!("{limit} answers are being streamed already (`server.max_streams`); try again later")).retry_after(Duration::from_secs(1)).into());
+    }
+    let held = state.metrics.stream();
+    let quiet = Duration::from_secs(state.settings.keep_alive_secs.max(1));
+    let early = match tokio::time::timeout(quiet, &mut opening).await {
+        Ok(opened) => Some(opened?),
+        Err(_) => None,
+    };
+    let body = async_stream::stream! {
+        let _held = held;
+        let (model, mut events) = match early {
+            Some(opened) => opened,
+            None => loop {
+                yield Ok::<Bytes, actix_web::Error>(Bytes::from_static(b": waiting\n\n"));
+                match tokio::time::timeout(quiet, &mut opening).await {
+                    Ok(Ok(opened)) => break opened,
+                    Ok(Err(e)) => {
+                        yield Ok(frame(&openai_body(&e)));
+                        return;
+                    }
+                    Err(_) => {}
+                }
+            },
+        };
+        let mut writer = writer(model);
+        if let Some(bytes) = writer.first() {
+            yield Ok(bytes);
+        }
+        loop {
+            match tokio::time::timeout(quiet, events.next()).await {
+                Err(_) => yield Ok(Bytes::from_static(b": waiting\n\n")),
+                Ok(Some(Ok(event))) => {
+                    if let Some(bytes) = writer.event(event) {
+                        yield Ok(bytes);
+                    }
+                }
+                Ok(Some(Err(e))) => {
+                    if e.code.status() >= 500 {
+                        tracing::error!(error = %e, "an answer broke off");
+                    }
+                    yield Ok(frame(&openai_body(&e)));
+                    return;
+                }
+                Ok(None) => break,
+            }
+        }
+        if let Some(bytes) = writer.last() {
+            yield Ok(bytes);
+        }
+        yield Ok(Bytes::from_static(b"data: [DONE]\n\n"));
+    };
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream; charset=utf-8")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(body))
+}
