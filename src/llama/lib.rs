@@ -2,4 +2,5 @@
 
 pub mod chat;
 pub mod cpu;
+pub mod engine;
 pub mod prepare;
