@@ -120,6 +120,27 @@ pub trait RecordStore: Send + Sync + 'static {
     async fn commit(&self, batch: Batch) -> Result<()>;
 }
 
+/// Whether what a write expects of a record holds; `revision` is `None` when the record does not exist.
+pub fn check(kind: &str, expect: Expect, revision: Option<u64>) -> Result<()> {
+    let holds = match expect {
+        Expect::Any => true,
+        Expect::Absent => revision.is_none(),
+        Expect::Present => revision.is_some(),
+        Expect::Revision(wanted) => revision == Some(wanted),
+    };
+    if holds { Ok(()) } else { Err(Error::new(Code::Conflict, format!("this `{kind}` record was changed or made by somebody else in the meantime; read it again"))) }
+}
+
+/// The error of a violated unique index.
+pub fn taken_error(kind: &str, index: &str) -> Error {
+    Error::new(Code::Conflict, format!("another `{kind}` has this `{index}` already"))
+}
+
+/// The error of a cursor that no scan gave out.
+pub fn bad_cursor() -> Error {
+    Error::invalid("cursor", "this cursor was not given out by this list; start again without one")
+}
+
 /// A typed record together with the revision it was read at.
 #[derive(Clone, Debug)]
 pub struct Versioned<R> {

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
-use crate::records::{Batch, Expect, Page, RecordStore, Scan, Stored, Write};
-use domain::{Code, Error, Result, id::TenantId, record::IndexEntry};
+use crate::records::{Batch, Page, RecordStore, Scan, Stored, Write, bad_cursor, check, taken_error};
+use domain::{Result, id::TenantId, record::IndexEntry};
 
 type Key = (&'static str, TenantId, Vec<u8>);
 
@@ -83,25 +83,4 @@ impl RecordStore for MemoryRecords {
         *map = next;
         Ok(())
     }
-}
-
-/// Whether what a write expects of a record holds; `revision` is `None` when the record does not exist.
-pub fn check(kind: &str, expect: Expect, revision: Option<u64>) -> Result<()> {
-    let holds = match expect {
-        Expect::Any => true,
-        Expect::Absent => revision.is_none(),
-        Expect::Present => revision.is_some(),
-        Expect::Revision(wanted) => revision == Some(wanted),
-    };
-    if holds { Ok(()) } else { Err(Error::new(Code::Conflict, format!("this `{kind}` record was changed or made by somebody else in the meantime; read it again"))) }
-}
-
-/// The error of a violated unique index.
-pub fn taken_error(kind: &str, index: &str) -> Error {
-    Error::new(Code::Conflict, format!("another `{kind}` has this `{index}` already"))
-}
-
-/// The error of a cursor that no scan gave out.
-pub fn bad_cursor() -> Error {
-    Error::invalid("cursor", "this cursor was not given out by this list; start again without one")
 }
