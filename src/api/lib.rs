@@ -4,17 +4,22 @@
 //! errors become HTTP in `error.rs` only. The front door wraps the application in [`observe`](observe::observe) and
 //! calls [`routes`].
 
+pub mod console;
 pub mod error;
 pub mod extract;
+pub mod internal;
 pub mod metrics;
 pub mod observe;
 pub mod openai;
+pub mod openapi;
+pub mod ops;
 pub mod state;
 
 use actix_web::{Resource, web};
 use domain::{Code, Error};
 
 pub use observe::observe;
+pub use openapi::openapi;
 pub use state::{Settings, State};
 
 use error::{ApiError, ApiResult};
@@ -36,7 +41,12 @@ async fn nothing_here() -> ApiResult<String> {
 /// Every path but the console's files.
 pub fn routes(cfg: &mut web::ServiceConfig, state: State) {
     cfg.app_data(web::Data::new(state));
+    let query = web::QueryConfig::default().error_handler(|e, _| ApiError(Error::new(Code::InvalidParam, format!("the query is wrong: {e}"))).into());
+    cfg.app_data(query);
     openai::routes(cfg);
+    console::routes(cfg);
+    internal::routes(cfg);
+    ops::routes(cfg);
     for family in ["/v1", "/console/api", "/internal"] {
         cfg.service(web::scope(family).default_service(web::to(nothing_here)));
     }
