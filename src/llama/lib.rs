@@ -4,3 +4,4 @@ pub mod chat;
 pub mod cpu;
 pub mod engine;
 pub mod prepare;
+pub mod worker;

@@ -25,7 +25,7 @@ use domain::{Error, chat::FinishReason};
 
 use crate::chat::{Draw, Drawn, Prepared};
 pub use backend::{Backend, Item};
-pub use scheduler::{Scheduler, Stats};
+pub use scheduler::{Scheduler, Stats, fits};
 
 /// What shapes the batches of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
