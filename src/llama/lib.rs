@@ -3,5 +3,6 @@
 pub mod chat;
 pub mod cpu;
 pub mod engine;
+pub mod library;
 pub mod prepare;
 pub mod worker;
