@@ -5,4 +5,8 @@ pub mod cpu;
 pub mod engine;
 pub mod library;
 pub mod prepare;
+pub mod runtime;
 pub mod worker;
+
+pub use library::Manifest;
+pub use runtime::{Runtime, Settings};

@@ -1,5 +1,6 @@
 //! The folder of model files: what lies there, how it is set, how files get in and out.
 
+mod download;
 pub mod gguf;
 
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ use parking_lot::Mutex;
 use ports::records::Records;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
+
+pub use download::Downloads;
 
 /// A model that comes with the product: a `[[model]]` of `manifest.toml`.
 #[derive(Clone, Debug, Deserialize)]
