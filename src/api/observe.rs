@@ -46,7 +46,8 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
     let state = State::of(req.request()).clone();
     let id = request_id(req.headers());
     req.extensions_mut().insert(RequestId(id.clone()));
-    let (method, path, http) = (req.method().clone(), req.path().to_owned(), req.request().clone());
+    // No clone of the request may live while it is routed: the router wants it for itself.
+    let (method, path, ip) = (req.method().clone(), req.path().to_owned(), state.client_ip(req.request()));
     let in_flight = state.metrics.begin();
     let open_to_browsers = state.settings.cors && path.starts_with("/v1");
     let preflight = open_to_browsers && method == Method::OPTIONS && req.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -62,22 +63,17 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
                 }
                 None => res.map_into_boxed_body(),
             },
-            Ok(Err(e)) => {
-                let e = own_error(&e);
-                log_fault(&e, &id);
-                ServiceResponse::new(http.clone(), error::response(&e, error::is_openai_path(&path)))
-            }
+            Ok(Err(e)) => return Err(failed(&own_error(&e), &path, &id)),
             Err(panic) => {
                 let cause = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                let e = Error::internal(format!("a handler panicked: {cause}"));
-                log_fault(&e, &id);
-                ServiceResponse::new(http.clone(), error::response(&e, error::is_openai_path(&path)))
+                return Err(failed(&Error::internal(format!("a handler panicked: {cause}")), &path, &id));
             }
         }
     };
     drop(in_flight);
 
-    if let Some(RenewedCookie(cookie)) = http.extensions_mut().remove::<RenewedCookie>()
+    let renewed = res.request().extensions_mut().remove::<RenewedCookie>();
+    if let Some(RenewedCookie(cookie)) = renewed
         && let Err(error) = res.response_mut().add_cookie(&cookie)
     {
         tracing::warn!(%error, "a session cookie could not be sent");
@@ -96,8 +92,18 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
     let (status, route, elapsed) = (res.status().as_u16(), res.request().match_pattern().unwrap_or_else(|| "other".into()), begun.elapsed());
     let known = matches!(method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS");
     state.metrics.answered(if known { method.as_str() } else { "other" }, &route, status, elapsed.as_secs_f64());
-    tracing::info!(target: "access", request_id = %id, method = %method, path = %path, status, ms = elapsed.as_secs_f64() * 1e3, ip = %state.client_ip(&http), "request");
+    tracing::info!(target: "access", request_id = %id, method = %method, path = %path, status, ms = elapsed.as_secs_f64() * 1e3, ip = %ip, "request");
     Ok(res)
+}
+
+/// The answer to a request that has no response of its own, in the shape its path promises.
+fn failed(e: &Error, path: &str, id: &str) -> actix_web::Error {
+    log_fault(e, id);
+    let mut response = error::response(e, error::is_openai_path(path));
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    actix_web::error::InternalError::from_response(e.message.clone(), response).into()
 }
 
 /// Every error a framework part may raise, as one of the table.
