@@ -102,8 +102,9 @@ impl Committer {
                 None => batch.remove(key),
             }
         }
-        let outcome = self.tree.apply_batch(batch).and_then(|()| self.db.flush());
-        outcome.map(|_| ()).map_err(|e| {
+        // sled's flush hands the log to the kernel without waiting for the disk; power loss needs the disk's word as well.
+        let outcome = self.tree.apply_batch(batch).and_then(|()| self.db.flush()).and_then(|_| Ok(std::fs::File::open(self.dir.join("db/db"))?.sync_data()?));
+        outcome.map_err(|e| {
             // Readers must not go on seeing what was refused.
             if let Err(again) = self.tree.apply_batch(back) {
                 tracing::error!(error = %again, "a refused write could not be taken back");
