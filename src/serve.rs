@@ -43,6 +43,8 @@ pub async fn run(loaded: Loaded, first_owner: Option<(String, String)>) -> Resul
         .workers(workers)
         .client_request_timeout(Duration::from_secs(10))
         .keep_alive(Duration::from_secs(75))
+        // A client that closes has given up: what it asked for is dropped, and with that cancelled.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(config.server.stop_timeout_secs)
         .disable_signals();
     let listen = config.server.listen;
