@@ -1,6 +1,6 @@
 //! Wiring: the one place that names concrete back-ends.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use ports::records::Records;
 use service::{Deps, Services};
 use store_embedded::Store;
 
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 
 /// Everything that runs, to be stopped together.
 pub struct App {
@@ -19,7 +19,16 @@ pub struct App {
 }
 
 /// The models that come with this version.
-const MANIFEST: &str = include_str!("../models/manifest.toml");
+pub const MANIFEST: &str = include_str!("../models/manifest.toml");
+
+/// Where model files lie: the folder that is set, else `models` here if there is one, else `models` among the data.
+pub fn models_dir(config: &Config) -> PathBuf {
+    match &config.llama.models_dir {
+        set if !set.as_os_str().is_empty() => set.clone(),
+        _ if Path::new("models").is_dir() => "models".into(),
+        _ => config.server.data_dir.join("models"),
+    }
+}
 
 impl App {
     /// Opens the store and starts the services; no model is loaded yet.
@@ -30,7 +39,8 @@ impl App {
         store.start_exports();
         let records = Records::new(store.clone());
         let exe = std::env::current_exe().context("this executable cannot be found")?;
-        let runtime = Runtime::start(config.llama.clone(), Manifest::parse(MANIFEST).map_err(plain)?, records.clone(), exe).await.map_err(plain)?;
+        let llama = llama::Settings { models_dir: models_dir(config), ..config.llama.clone() };
+        let runtime = Runtime::start(llama, Manifest::parse(MANIFEST).map_err(plain)?, records.clone(), exe).await.map_err(plain)?;
         let services = Services::new(Deps {
             records,
             backup: store.clone(),

@@ -11,6 +11,11 @@ struct Files;
 /// Nothing from elsewhere: the console makes no request to any other host.
 const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
+/// Whether this build holds the console.
+pub fn is_there() -> bool {
+    Files::get("index.html").is_some()
+}
+
 /// A file of the console; unknown paths without an extension are its client-side routes.
 pub async fn serve(request: HttpRequest) -> HttpResponse {
     let path = request.path().trim_start_matches('/');

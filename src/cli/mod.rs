@@ -1,5 +1,8 @@
 //! The command line. Commands talk to the running server of a data directory when there is one, else open it themselves.
 
+mod doctor;
+mod models;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -52,6 +55,8 @@ enum Command {
     Backup { file: PathBuf },
     /// Restore a backup into an empty data directory.
     Restore { file: PathBuf },
+    /// Say what is wrong with this machine, its data and its models, and what to do.
+    Doctor,
     /// Print the description of the HTTP API.
     Openapi,
 }
@@ -87,8 +92,25 @@ enum Key {
 enum Models {
     /// List the models of this installation.
     List,
-    /// Add a file of this machine.
-    Add { file: PathBuf },
+    /// Add a file of this machine, or one from a URL.
+    Add {
+        /// Path of a `.gguf` file, or `https://…`.
+        source: String,
+        /// What the file of a URL must hash to.
+        #[arg(long)]
+        sha256: Option<String>,
+    },
+    /// Check the models that come with this version against the manifest.
+    Verify,
+    /// Write a model file in another weight layout, for example `Q8_0`.
+    Prepare {
+        source: PathBuf,
+        target: PathBuf,
+        #[arg(long, default_value = "Q8_0")]
+        layout: String,
+    },
+    /// Write this executable and the models that come with it as one file.
+    Bundle { target: PathBuf },
 }
 
 /// Parses the arguments and does what they say.
@@ -207,26 +229,8 @@ async fn run(cli: Cli, loaded: Loaded) -> Result<()> {
             print(made, secret);
             Ok(())
         }
-        Command::Models(Models::List) => {
-            let all = match Server::find(&loaded) {
-                Some(server) => server.call(reqwest::Method::GET, "models", None).await?["models"].clone(),
-                None => with_app(&loaded, async |app| Ok(serde_json::to_value(ports::models::ModelLibrary::list(&*app.runtime).await.map_err(plain)?)?)).await?,
-            };
-            let line = |m: &Value| format!("{:<44} {:<10} {:>8} {}", m["id"].as_str().unwrap_or(""), m["kind"].as_str().unwrap_or(""), m["facts"]["quantization"].as_str().unwrap_or("?"), m["load"]["state"].as_str().unwrap_or(""));
-            let text = all.as_array().map(|l| l.iter().map(line).collect::<Vec<_>>().join("\n")).unwrap_or_default();
-            print(all, text);
-            Ok(())
-        }
-        Command::Models(Models::Add { file }) => {
-            let path = std::path::absolute(&file)?;
-            let added = match Server::find(&loaded) {
-                Some(server) => server.call(reqwest::Method::POST, "models/add", Some(json!({ "path": path }))).await?,
-                None => with_app(&loaded, async |app| Ok(serde_json::to_value(ports::models::ModelLibrary::add_file(&*app.runtime, &path).await.map_err(plain)?)?)).await?,
-            };
-            let text = format!("`{}` is there now", added["id"].as_str().unwrap_or_default());
-            print(added, text);
-            Ok(())
-        }
+        Command::Models(what) => models::run(what, &loaded, &print).await,
+        Command::Doctor => doctor::run(&loaded, cli.json).await,
     }
 }
 

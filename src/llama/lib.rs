@@ -8,5 +8,5 @@ pub mod prepare;
 pub mod runtime;
 pub mod worker;
 
-pub use library::Manifest;
+pub use library::{BuiltIn, Manifest, bundle};
 pub use runtime::{Runtime, Settings};

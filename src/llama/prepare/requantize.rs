@@ -31,6 +31,8 @@ pub fn requantize(source: &Path, target: &Path, layout: &Layout) -> Result<()> {
         .collect();
     overrides.push(sys::llama_model_tensor_override { pattern: std::ptr::null(), type_: sys::GGML_TYPE_COUNT });
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+    // Else llama.cpp writes hundreds of lines to the terminal.
+    llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default().with_logs_enabled(false));
 
     // SAFETY: the paths, the patterns and the list (ended by a null pattern) outlive the call; llama.cpp reports its own
     // exceptions through the result.

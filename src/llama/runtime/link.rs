@@ -54,9 +54,9 @@ async fn read_frame(from: &mut BufReader<OwnedReadHalf>) -> std::io::Result<From
 }
 
 impl Link {
-    /// Starts a worker and waits until its model is loaded.
+    /// Starts a worker and waits until its model is loaded; `progress` hears how much of it is, 0 to 1.
     /// Errors: what the worker says about the file, or `model_worker_crashed`.
-    pub async fn start(exe: &Path, model: &str, load: Load, patience: Duration) -> Result<Arc<Self>> {
+    pub async fn start(exe: &Path, model: &str, load: Load, patience: Duration, progress: impl Fn(f32)) -> Result<Arc<Self>> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(Error::internal)?;
         ours.set_nonblocking(true).map_err(Error::internal)?;
         let mut child = Command::new(exe)
@@ -82,7 +82,15 @@ impl Link {
         let parallel = load.parallel;
         let first = protocol::encode(&ToWorker::Load(Box::new(load))).map_err(Error::internal)?;
         into.write_all(&first).await.map_err(|_| crashed(model))?;
-        let ready = match tokio::time::timeout(patience, read_frame(&mut from)).await {
+        let answer = async {
+            loop {
+                match read_frame(&mut from).await {
+                    Ok(FromWorker::Loading { progress: done }) => progress(done),
+                    other => return other,
+                }
+            }
+        };
+        let ready = match tokio::time::timeout(patience, answer).await {
             Err(_) => return Err(Error::new(Code::Unavailable, format!("`{model}` did not load within {} seconds (`llama.load_timeout_secs`)", patience.as_secs()))),
             Ok(Ok(FromWorker::Ready(ready))) => ready,
             Ok(Ok(FromWorker::Refused(error))) => return Err(error.into()),
@@ -131,7 +139,7 @@ impl Link {
                 return;
             }
             FromWorker::Accepted { id } | FromWorker::Event { id, .. } | FromWorker::Failed { id, .. } | FromWorker::Done { id } | FromWorker::Vectors { id, .. } => *id,
-            FromWorker::Ready(_) | FromWorker::Refused(_) => return,
+            FromWorker::Ready(_) | FromWorker::Refused(_) | FromWorker::Loading { .. } => return,
         };
         self.stats.lock().1 = Instant::now();
         if let Some(reader) = self.pending.lock().get(&id) {

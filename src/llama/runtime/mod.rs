@@ -9,7 +9,7 @@ mod sources;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     chat,
-    library::{Downloads, Entry, Library, Manifest},
+    library::{Downloads, Entry, Library, Manifest, bundle},
     worker::protocol::Load,
 };
 use link::Link;
@@ -36,7 +36,7 @@ use link::Link;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Folder of the model files.
+    /// Folder of the model files; empty = `models` here if there is one, else `models` in the data directory.
     pub models_dir: PathBuf,
     /// Memory that all loaded models may take together, in MB; 0 = 60 % of the machine's.
     pub memory_mb: u64,
@@ -68,7 +68,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            models_dir: "models".into(),
+            models_dir: PathBuf::new(),
             memory_mb: 0,
             context_size: 8192,
             parallel: 16,
@@ -92,13 +92,15 @@ const BACK_OFF: Duration = Duration::from_secs(2);
 #[derive(Default)]
 struct Slot {
     link: Option<Arc<Link>>,
-    loading: bool,
+    /// How far a load is, 0 to 1.
+    loading: Option<f32>,
     failed: Option<(Error, Millis)>,
     crashes: u32,
 }
 
 /// Loads models and talks to them; the `ModelSource` and `ModelLibrary` of the server.
 pub struct Runtime {
+    me: Weak<Self>,
     settings: Settings,
     budget: u64,
     library: Arc<Library>,
@@ -119,9 +121,14 @@ impl Runtime {
     /// `worker_exe` is this executable. Loads nothing yet, except pinned models, which load behind its back.
     pub async fn start(settings: Settings, manifest: Manifest, records: Records, worker_exe: PathBuf) -> Result<Arc<Self>> {
         let library = Library::open(settings.models_dir.clone(), manifest, records.clone())?;
+        let (exe, dir) = (worker_exe.clone(), settings.models_dir.clone());
+        let unpacked = tokio::task::spawn_blocking(move || bundle::unpack(&exe, &dir)).await.map_err(Error::internal)??;
+        if unpacked > 0 {
+            tracing::info!(models = unpacked, folder = %settings.models_dir.display(), "the models inside this executable were unpacked");
+        }
         let downloads = Downloads::open(library.clone(), records).await?;
         let budget = if settings.memory_mb > 0 { settings.memory_mb << 20 } else { memory_total() / 10 * 6 };
-        let runtime = Arc::new(Self { settings, budget, library, downloads, exe: worker_exe, slots: Mutex::new(HashMap::new()), loading: tokio::sync::Mutex::new(()) });
+        let runtime = Arc::new_cyclic(|me| Self { me: me.clone(), settings, budget, library, downloads, exe: worker_exe, slots: Mutex::new(HashMap::new()), loading: tokio::sync::Mutex::new(()) });
         let keeper = Arc::downgrade(&runtime);
         tokio::spawn(async move {
             if let Some(runtime) = keeper.upgrade() {
@@ -197,7 +204,7 @@ impl Runtime {
                 let (running, under_way) = (stats.running, link.in_flight());
                 LoadState::Loaded { since: link.since, last_used: link.last_used(), memory_bytes: link.memory(), running: running.max(under_way.min(link.parallel)), queued: under_way.saturating_sub(link.parallel) }
             }
-            Some(Slot { loading: true, .. }) => LoadState::Loading { progress: 0.0 },
+            Some(Slot { loading: Some(progress), .. }) => LoadState::Loading { progress: *progress },
             Some(Slot { failed: Some((error, _)), .. }) => LoadState::Failed { code: error.code.as_str().into(), message: error.message.clone() },
             _ => LoadState::Unloaded,
         };
@@ -226,6 +233,13 @@ impl Runtime {
         if let Some(link) = self.loaded(id) {
             return Ok(link);
         }
+        // Whoever asked may go away; others wait for the same load.
+        let Some(runtime) = self.me.upgrade() else { return Err(Error::new(Code::Unavailable, "the server is stopping")) };
+        let id = id.to_owned();
+        tokio::spawn(async move { runtime.bring_up(&id).await }).await.map_err(Error::internal)?
+    }
+
+    async fn bring_up(&self, id: &str) -> Result<Arc<Link>> {
         let entry = self.library.entry(id).await?;
         if let Some(problem) = &entry.problem {
             return Err(Error::new(Code::InvalidModelFile, format!("`{id}`: {problem}")).param("model"));
@@ -241,7 +255,7 @@ impl Runtime {
         }
         let effective = self.effective(&entry);
         self.make_room(&entry, &effective)?;
-        self.slots.lock().entry(id.to_owned()).or_default().loading = true;
+        self.slots.lock().entry(id.to_owned()).or_default().loading = Some(0.0);
         let load = Load {
             path: entry.path.clone(),
             kind: entry.kind,
@@ -255,10 +269,15 @@ impl Runtime {
             chat_template: entry.settings.chat_template.clone(),
             chat: self.settings.chat.clone(),
         };
-        let outcome = Link::start(&self.exe, id, load, Duration::from_secs(self.settings.load_timeout_secs)).await;
+        let progress = |done| {
+            if let Some(slot) = self.slots.lock().get_mut(id) {
+                slot.loading = Some(done);
+            }
+        };
+        let outcome = Link::start(&self.exe, id, load, Duration::from_secs(self.settings.load_timeout_secs), progress).await;
         let mut slots = self.slots.lock();
         let slot = slots.entry(id.to_owned()).or_default();
-        slot.loading = false;
+        slot.loading = None;
         match outcome {
             Ok(link) => {
                 tracing::info!(model = id, kernels = link.ready.kernels, context = link.ready.context, "model loaded");

@@ -64,7 +64,7 @@ fn run() -> std::io::Result<()> {
     let mut from = std::io::BufReader::new(socket.try_clone()?);
     let Some(ToWorker::Load(load)) = protocol::read(&mut from)? else { return Ok(()) };
     let (out, outbox) = mpsc::channel();
-    match load_model(&load, &out) {
+    match load_model(&load, &out, socket.try_clone()?) {
         Err(error) => {
             let mut socket = socket;
             protocol::write(&mut socket, &FromWorker::Refused(error.into()))
@@ -123,7 +123,7 @@ impl Inlet {
 
 type Loaded = (Inlet, Option<Arc<dyn Vocabulary>>);
 
-fn load_model(load: &Load, out: &Sender<Out>) -> Result<Loaded> {
+fn load_model(load: &Load, out: &Sender<Out>, report: UnixStream) -> Result<Loaded> {
     if load.nice > 0 {
         lower_priority(load.nice);
     }
@@ -135,7 +135,16 @@ fn load_model(load: &Load, out: &Sender<Out>) -> Result<Loaded> {
     };
     // Both live as long as the process does.
     let backend: &'static LlamaBackend = Box::leak(Box::new(LlamaBackend::init().map_err(Error::internal)?));
-    let model = LlamaModel::load_from_file(backend, &load.path, &LlamaModelParams::default()).map_err(|e| unreadable().source(e))?;
+    // The output thread does not run yet; nothing else writes to the socket.
+    let (mut report, mut told) = (report, 0.0);
+    let params = LlamaModelParams::default().with_progress_callback(move |progress| {
+        if progress - told >= 0.01 {
+            told = progress;
+            let _ = protocol::write(&mut report, &FromWorker::Loading { progress });
+        }
+        true
+    });
+    let model = LlamaModel::load_from_file(backend, &load.path, &params).map_err(|e| unreadable().source(e))?;
     let model: &'static LlamaModel = Box::leak(Box::new(model));
     let ready = |context: u32, width: u32| Out::Frame(FromWorker::Ready(Ready { kernels: kernels.name().into(), context, width }));
     if load.kind == ModelKind::Chat {

@@ -68,6 +68,8 @@ pub struct Ready {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromWorker {
+    /// Share of the model's weights that is read, 0 to 1.
+    Loading { progress: f32 },
     Ready(Ready),
     /// The model cannot be loaded; the worker ends.
     Refused(WireError),
