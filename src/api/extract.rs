@@ -11,9 +11,24 @@ use serde::de::DeserializeOwned;
 use service::{Principal, models::Allowed};
 use subtle::ConstantTimeEq;
 
-use crate::{error::{ApiError, ApiResult}, observe::{RenewedCookie, RequestId}, state::State};
+use crate::{error::{ApiError, ApiResult}, observe::{RenewedCookie, RequestId}, state::{Settings, State}};
 
 pub const SESSION_COOKIE: &str = "filbert_session";
+
+/// Who a JSON body is read from: how much of it, and the setting that says so.
+pub trait Sender {
+    fn most(settings: &Settings) -> (usize, &'static str) {
+        (settings.max_json_bytes, "http.max_json_bytes")
+    }
+}
+impl<const MIN: u8> Sender for Guard<MIN> {}
+impl Sender for ModelKey {}
+impl Sender for LocalPeer {}
+impl Sender for Anyone {
+    fn most(settings: &Settings) -> (usize, &'static str) {
+        (settings.max_stranger_json_bytes, "http.max_stranger_json_bytes")
+    }
+}
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
@@ -135,27 +150,26 @@ pub struct With<G, T> {
     pub who: G,
     pub body: T,
 }
-impl<G: FromRequest<Error = ApiError> + 'static, T: DeserializeOwned + 'static> FromRequest for With<G, T> {
+impl<G: FromRequest<Error = ApiError> + Sender + 'static, T: DeserializeOwned + 'static> FromRequest for With<G, T> {
     type Error = ApiError;
     type Future = Extracting<Self>;
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
             let who = G::from_request(&req, &mut Payload::None).await?;
-            let bytes = read_body(&req, payload).await?;
+            let bytes = read_body(&req, payload, G::most(&State::of(&req).settings)).await?;
             Ok(Self { who, body: parse(&bytes)? })
         })
     }
 }
 
-async fn read_body(req: &HttpRequest, mut payload: Payload) -> ApiResult<BytesMut> {
+async fn read_body(req: &HttpRequest, mut payload: Payload, (limit, name): (usize, &str)) -> ApiResult<BytesMut> {
     let settings = &State::of(req).settings;
     let kind = req.content_type();
     if !kind.is_empty() && kind != "application/json" && !kind.ends_with("+json") {
         return Err(Error::new(Code::UnsupportedMediaType, "the body must be JSON; send `Content-Type: application/json`").into());
     }
-    let limit = settings.max_json_bytes;
-    let too_large = || ApiError(Error::new(Code::RequestTooLarge, format!("the body is larger than {limit} bytes (`server.max_json_bytes`)")));
+    let too_large = || ApiError(Error::new(Code::RequestTooLarge, format!("the body is larger than {limit} bytes (`{name}`)")));
     let announced = req.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
     if announced > limit as u64 {
         return Err(too_large());
@@ -173,7 +187,7 @@ async fn read_body(req: &HttpRequest, mut payload: Payload) -> ApiResult<BytesMu
     };
     match tokio::time::timeout(Duration::from_secs(settings.body_timeout_secs.max(1)), reading).await {
         Ok(body) => body,
-        Err(_) => Err(Error::new(Code::RequestTimeout, "the body did not arrive in time (`server.body_timeout_secs`)").into()),
+        Err(_) => Err(Error::new(Code::RequestTimeout, "the body did not arrive in time (`http.body_timeout_secs`)").into()),
     }
 }
 

@@ -49,6 +49,7 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
     // No clone of the request may live while it is routed: the router wants it for itself.
     let (method, path, ip) = (req.method().clone(), req.path().to_owned(), state.client_ip(req.request()));
     let in_flight = state.metrics.begin();
+    let mut gone = Gone { state: &state, id: &id, method: &method, path: &path, begun, answered: false };
     let open_to_browsers = state.settings.cors && path.starts_with("/v1");
     let preflight = open_to_browsers && method == Method::OPTIONS && req.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
 
@@ -63,13 +64,19 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
                 }
                 None => res.map_into_boxed_body(),
             },
-            Ok(Err(e)) => return Err(failed(&own_error(&e), &path, &id)),
+            Ok(Err(e)) => {
+                gone.answered = true;
+                return Err(failed(&own_error(&e), &path, &id));
+            }
             Err(panic) => {
+                gone.answered = true;
                 let cause = panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
                 return Err(failed(&Error::internal(format!("a handler panicked: {cause}")), &path, &id));
             }
         }
     };
+    gone.answered = true;
+    drop(gone);
     drop(in_flight);
 
     let renewed = res.request().extensions_mut().remove::<RenewedCookie>();
@@ -94,6 +101,25 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
     state.metrics.answered(if known { method.as_str() } else { "other" }, &route, status, elapsed.as_secs_f64());
     tracing::info!(target: "access", request_id = %id, method = %method, path = %path, status, ms = elapsed.as_secs_f64() * 1e3, ip = %ip, "request");
     Ok(res)
+}
+
+/// Notes a request whose client went away before it was answered: its handler is dropped, and this with it.
+struct Gone<'a> {
+    state: &'a State,
+    id: &'a str,
+    method: &'a Method,
+    path: &'a str,
+    begun: Instant,
+    answered: bool,
+}
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let (status, elapsed) = (Code::Cancelled.status(), self.begun.elapsed());
+            self.state.metrics.answered("other", "gone", status, elapsed.as_secs_f64());
+            tracing::info!(target: "access", request_id = %self.id, method = %self.method, path = %self.path, status, ms = elapsed.as_secs_f64() * 1e3, "the client went away");
+        }
+    }
 }
 
 /// The answer to a request that has no response of its own, in the shape its path promises.

@@ -14,10 +14,14 @@ use crate::metrics::Metrics;
 pub struct Settings {
     /// Largest JSON body in bytes.
     pub max_json_bytes: usize,
+    /// Largest JSON body in bytes of somebody who has not shown who they are (signing in, setting up).
+    pub max_stranger_json_bytes: usize,
     /// Largest model upload in bytes.
     pub max_upload_bytes: u64,
     /// Seconds a client has to send a JSON body.
     pub body_timeout_secs: u64,
+    /// Seconds without a byte after which an upload is given up.
+    pub upload_stall_secs: u64,
     /// Seconds of silence after which a stream carries a comment line.
     pub keep_alive_secs: u64,
     /// Answers streamed at once.
@@ -36,8 +40,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             max_json_bytes: 16 << 20,
+            max_stranger_json_bytes: 64 << 10,
             max_upload_bytes: 64 << 30,
             body_timeout_secs: 60,
+            upload_stall_secs: 30,
             keep_alive_secs: 5,
             max_streams: 10_000,
             max_batch: 2048,

@@ -83,6 +83,9 @@ pub fn scope(kind: &str, models: Option<Vec<String>>, app_id: Option<String>) ->
 /// The workspace's keys.
 #[utoipa::path(get, path = "/console/api/keys", tag = "keys", security(("session" = [])), params(KeyFilter), responses((status = 200, body = KeyList)))]
 pub async fn list(state: web::Data<State>, who: Editor, filter: web::Query<KeyFilter>) -> ApiResult<HttpResponse> {
+    if filter.kind.as_deref().is_some_and(|k| !["model", "dataset", "app"].contains(&k)) {
+        return Err(Error::invalid("kind", "`kind` is `model`, `dataset` or `app`").into());
+    }
     let keys = state.services.keys.list(who.0.workspace.id, filter.kind.as_deref()).await?.into_iter().map(view).collect();
     Ok(HttpResponse::Ok().json(KeyList { keys }))
 }

@@ -1,6 +1,8 @@
 //! Local model files: list, add, settings, load and unload; downloads.
 
-use actix_web::{HttpResponse, web};
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use domain::{Code, Error, model::{Download, LocalModel, ModelKind, ModelSettings, Pooling, RuntimeStatus}};
 use futures::StreamExt;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -110,30 +112,42 @@ pub async fn get(state: web::Data<State>, _: Member, path: web::Path<String>) ->
 
 /// Takes a model file as the raw body.
 #[utoipa::path(post, path = "/console/api/models/upload", tag = "models", security(("session" = [])), params(UploadQuery), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses((status = 201, body = schema::LocalModel), (status = 400, body = ErrorBody)))]
-pub async fn upload(state: web::Data<State>, _: Admin, query: web::Query<UploadQuery>, mut payload: web::Payload) -> ApiResult<HttpResponse> {
-    let limit = state.settings.max_upload_bytes;
+pub async fn upload(state: web::Data<State>, _: Admin, req: HttpRequest, query: web::Query<UploadQuery>, mut payload: web::Payload) -> ApiResult<HttpResponse> {
+    let length = req.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let (limit, patience) = (state.settings.max_upload_bytes, Duration::from_secs(state.settings.upload_stall_secs.max(1)));
+    let too_large = || Error::new(Code::RequestTooLarge, format!("the upload is larger than {limit} bytes (`http.max_upload_bytes`)"));
+    if length.is_some_and(|l| l > limit) {
+        return Err(too_large().into());
+    }
     // The payload stays on this thread, the library may run on another: a short channel joins them.
     let (send, receive) = tokio::sync::mpsc::channel::<std::io::Result<bytes::Bytes>>(8);
     let pump = async move {
         let mut total = 0u64;
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|e| std::io::Error::other(e.to_string()));
-            total += chunk.as_ref().map_or(0, |c| c.len() as u64);
-            let too_large = total > limit;
-            let item = if too_large { Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "the upload is too large")) } else { chunk };
-            let broken = item.is_err();
-            if send.send(item).await.is_err() || broken {
-                return too_large;
-            }
+        loop {
+            let fault = match tokio::time::timeout(patience, payload.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Ok(chunk))) if total + chunk.len() as u64 <= limit => {
+                    total += chunk.len() as u64;
+                    if send.send(Ok(chunk)).await.is_err() {
+                        return None;
+                    }
+                    continue;
+                }
+                Ok(Some(Ok(_))) => too_large(),
+                Ok(Some(Err(e))) => Error::new(Code::BadRequest, format!("the upload broke off: {e}; send it again")),
+                Err(_) => Error::new(Code::RequestTimeout, format!("nothing of the upload came for {} seconds (`http.upload_stall_secs`)", patience.as_secs())),
+            };
+            // The library sees the fault as a broken file and keeps nothing.
+            let _ = send.send(Err(std::io::Error::other(fault.message.clone()))).await;
+            return Some(fault);
         }
-        false
     };
     let stream = futures::stream::unfold(receive, |mut r| async move { r.recv().await.map(|item| (item, r)) }).boxed();
-    let (too_large, added) = futures::join!(pump, state.services.models.library().add_upload(&query.file_name, stream));
-    if too_large {
-        return Err(Error::new(Code::RequestTooLarge, format!("the upload is larger than {limit} bytes (`server.max_upload_bytes`)")).into());
+    let (fault, added) = futures::join!(pump, state.services.models.library().add_upload(&query.file_name, stream));
+    match (fault, added) {
+        (Some(fault), Err(_)) => Err(fault.into()),
+        (_, added) => Ok(HttpResponse::Created().json(added?)),
     }
-    Ok(HttpResponse::Created().json(added?))
 }
 
 /// Changes a model's settings.

@@ -208,10 +208,12 @@ fn new_id() -> String {
 async fn collect(model: String, n: u32, mut events: ChatStream, metrics: &Metrics) -> ApiResult<ChatCompletion> {
     struct Gathered {
         message: AnswerMessage,
+        /// Which call each of the message's tool calls is.
+        calls: Vec<u32>,
         logprobs: Vec<TokenLogprob>,
         reason: FinishReason,
     }
-    let empty = || Gathered { message: AnswerMessage { role: "assistant", ..AnswerMessage::default() }, logprobs: Vec::new(), reason: FinishReason::Stop };
+    let empty = || Gathered { message: AnswerMessage { role: "assistant", ..AnswerMessage::default() }, calls: Vec::new(), logprobs: Vec::new(), reason: FinishReason::Stop };
     let mut all: Vec<Gathered> = (0..n).map(|_| empty()).collect();
     let mut total = Usage::default();
     while let Some(event) = events.next().await {
@@ -230,15 +232,15 @@ async fn collect(model: String, n: u32, mut events: ChatStream, metrics: &Metric
             }
             ChatEvent::Reasoning { text, .. } => g.message.reasoning_content.get_or_insert_default().push_str(&text),
             ChatEvent::ToolCall { call, id, name, arguments, .. } => {
-                let calls = &mut g.message.tool_calls;
-                if call as usize >= calls.len() {
-                    calls.push(AnswerToolCall { kind: "function", ..AnswerToolCall::default() });
-                }
-                if let Some(c) = calls.last_mut() {
-                    c.id.extend(id);
-                    c.function.name.extend(name);
-                    c.function.arguments.push_str(&arguments);
-                }
+                let at = g.calls.iter().position(|n| *n == call).unwrap_or_else(|| {
+                    g.calls.push(call);
+                    g.message.tool_calls.push(AnswerToolCall { kind: "function", ..AnswerToolCall::default() });
+                    g.calls.len() - 1
+                });
+                let c = &mut g.message.tool_calls[at];
+                c.id.extend(id);
+                c.function.name.extend(name);
+                c.function.arguments.push_str(&arguments);
             }
             ChatEvent::Finish { reason, .. } => g.reason = reason,
             ChatEvent::Usage { .. } => {}
@@ -264,15 +266,8 @@ pub async fn answer(state: &State, caller: Caller, allowed: Allowed<'_>, body: C
         let (model, events) = state.services.models.chat(&caller, allowed, request).await?;
         return Ok(HttpResponse::Ok().json(collect(model, n, events, &state.metrics).await?));
     }
-    let (services, metrics) = (state.services.clone(), state.metrics.clone());
-    let only: Option<Vec<String>> = match allowed {
-        Allowed::All => None,
-        Allowed::Only(list) => Some(list.to_vec()),
-    };
-    let opening = Box::pin(async move {
-        let allowed = only.as_deref().map_or(Allowed::All, Allowed::Only);
-        services.models.chat(&caller, allowed, request).await
-    });
+    let metrics = state.metrics.clone();
+    let opening = state.services.models.chat(&caller, allowed, request);
     stream::respond(state, opening, move |model| Chunks { id: new_id(), created: Millis::now().seconds(), model, n, include_usage, usage: None, metrics }).await
 }
 

@@ -132,8 +132,8 @@ pub async fn create(state: web::Data<State>, req: HttpRequest, sent: With<ModelK
     let n = requests[0].n.unwrap_or(1).clamp(1, 128);
     let (answers, caller, created) = (requests.len() * n as usize, who.caller(&req), Millis::now().seconds());
     if stream {
-        let (services, metrics) = (state.services.clone(), state.metrics.clone());
-        let opening = Box::pin(async move { open(&services, &caller, who.allowed(), requests, n).await });
+        let metrics = state.metrics.clone();
+        let opening = open(&state.services, &caller, who.allowed(), requests, n);
         let writer = move |model| Chunks { id: new_id(), created, model, offsets: vec![0; answers], include_usage, usage: Usage::default(), metrics };
         return stream::respond(&state, opening, writer).await;
     }

@@ -358,7 +358,7 @@ impl CompletionBody {
         }
         let prompts = self.prompt.into_prompts();
         if prompts.is_empty() || prompts.len() > max_batch {
-            return Err(Error::invalid("prompt", format!("`prompt` holds 1 to {max_batch} prompts (`server.max_batch`)")));
+            return Err(Error::invalid("prompt", format!("`prompt` holds 1 to {max_batch} prompts (`http.max_batch`)")));
         }
         let first = CompletionRequest {
             model: self.model.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! Server-sent events: frames, comments while a model is silent, errors in the middle.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, time::Duration};
 
 use actix_web::{HttpResponse, http::header};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -31,42 +31,23 @@ pub trait Writer: 'static {
     fn last(&mut self) -> Option<Bytes>;
 }
 
-/// What must be awaited before the events come; refusals in it are still answered with a status when it is quick.
-pub type Opening = Pin<Box<dyn Future<Output = Result<(String, ChatStream)>>>>;
-
 /// Streams an answer. A client that goes away drops the body, which drops the model's stream, which cancels the work.
-/// While the model is being brought up the client sees comment lines; a refusal that comes later than the first
-/// keep-alive arrives as an error frame.
-pub async fn respond<W: Writer>(state: &State, mut opening: Opening, writer: impl FnOnce(String) -> W + 'static) -> ApiResult<HttpResponse> {
+///
+/// `opening` is awaited before the head is sent: whatever is refused (bad parameters, overflow, a full queue, a model
+/// that does not load) is answered with its status. Waiting in line comes after it, with comment lines.
+pub async fn respond<W: Writer>(state: &State, opening: impl Future<Output = Result<(String, ChatStream)>>, writer: impl FnOnce(String) -> W + 'static) -> ApiResult<HttpResponse> {
     let limit = state.settings.max_streams;
     if state.metrics.streams_open() >= limit {
-        return Err(Error::new(Code::TooManyRequests, format!("{limit} answers are being streamed already (`server.max_streams`); try again later")).retry_after(Duration::from_secs(1)).into());
+        return Err(Error::new(Code::TooManyRequests, format!("{limit} answers are being streamed already (`http.max_streams`); try again later")).retry_after(Duration::from_secs(1)).into());
     }
     let held = state.metrics.stream();
     let quiet = Duration::from_secs(state.settings.keep_alive_secs.max(1));
-    let early = match tokio::time::timeout(quiet, &mut opening).await {
-        Ok(opened) => Some(opened?),
-        Err(_) => None,
-    };
+    let (model, mut events) = opening.await?;
+    let mut writer = writer(model);
     let body = async_stream::stream! {
         let _held = held;
-        let (model, mut events) = match early {
-            Some(opened) => opened,
-            None => loop {
-                yield Ok::<Bytes, actix_web::Error>(Bytes::from_static(b": waiting\n\n"));
-                match tokio::time::timeout(quiet, &mut opening).await {
-                    Ok(Ok(opened)) => break opened,
-                    Ok(Err(e)) => {
-                        yield Ok(frame(&openai_body(&e)));
-                        return;
-                    }
-                    Err(_) => {}
-                }
-            },
-        };
-        let mut writer = writer(model);
         if let Some(bytes) = writer.first() {
-            yield Ok(bytes);
+            yield Ok::<Bytes, actix_web::Error>(bytes);
         }
         loop {
             match tokio::time::timeout(quiet, events.next()).await {

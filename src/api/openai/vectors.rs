@@ -71,7 +71,7 @@ pub async fn embeddings(state: web::Data<State>, req: HttpRequest, sent: With<Mo
     };
     let (inputs, most) = (body.input.into_prompts(), state.settings.max_batch);
     if inputs.is_empty() || inputs.len() > most {
-        return Err(Error::invalid("input", format!("`input` holds 1 to {most} texts (`server.max_batch`)")).into());
+        return Err(Error::invalid("input", format!("`input` holds 1 to {most} texts (`http.max_batch`)")).into());
     }
     if inputs.iter().any(|p| matches!(p, Prompt::Text(t) if t.is_empty()) || matches!(p, Prompt::Tokens(t) if t.is_empty())) {
         return Err(Error::invalid("input", "`input` holds an empty text; leave it out").into());
@@ -122,7 +122,7 @@ pub async fn rerank(state: web::Data<State>, req: HttpRequest, sent: With<ModelK
     let With { who, body } = sent;
     let most = state.settings.max_batch;
     if body.documents.is_empty() || body.documents.len() > most {
-        return Err(Error::invalid("documents", format!("`documents` holds 1 to {most} texts (`server.max_batch`)")).into());
+        return Err(Error::invalid("documents", format!("`documents` holds 1 to {most} texts (`http.max_batch`)")).into());
     }
     let text = |(i, d): (usize, Value)| match d {
         Value::String(s) => Ok(s),
