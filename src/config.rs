@@ -1,5 +1,6 @@
 //! The configuration: defaults < `config.toml` < `FILBERT_SECTION__KEY` < flags. Read here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -20,13 +21,14 @@ pub struct Server {
     pub workers: usize,
     /// Seconds that running answers get to finish when the server stops.
     pub stop_timeout_secs: u64,
-    /// PEM files of a certificate chain and its key; both or neither.
-    pub tls_certificate: Option<PathBuf>,
-    pub tls_key: Option<PathBuf>,
+    /// PEM file of a certificate chain, for TLS; empty = plain HTTP.
+    pub tls_certificate: PathBuf,
+    /// PEM file of the certificate's private key.
+    pub tls_key: PathBuf,
 }
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 8787).into(), data_dir: "data".into(), workers: 0, stop_timeout_secs: 30, tls_certificate: None, tls_key: None }
+        Self { listen: ([127, 0, 0, 1], 8787).into(), data_dir: "data".into(), workers: 0, stop_timeout_secs: 30, tls_certificate: PathBuf::new(), tls_key: PathBuf::new() }
     }
 }
 
@@ -88,12 +90,36 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
         sources.push(((*key).to_owned(), "flag"));
     }
     let config: Config = Value::Table(merged.clone()).try_into().context("the configuration")?;
-    let mut entries = Vec::new();
+    let (mut entries, described) = (Vec::new(), descriptions());
     flatten(&merged, "", &mut |key, value| {
         let source = sources.iter().rev().find(|(k, _)| k == key).map_or("default", |(_, s)| s);
-        entries.push(ConfigEntry { key: key.into(), value: value.to_string(), source: source.into(), description: String::new() });
+        entries.push(ConfigEntry { key: key.into(), value: value.to_string(), source: source.into(), description: described.get(key).cloned().unwrap_or_default() });
     });
     Ok(Loaded { config, entries })
+}
+
+/// The file that comes with the product: every key with its default and one sentence.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// The comment above each key of [`DEFAULTS`], by `section.key`.
+pub fn descriptions() -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    if let Ok(file) = DEFAULTS.parse::<toml_edit::DocumentMut>() {
+        describe(file.as_table(), "", &mut out);
+    }
+    out
+}
+
+fn describe(table: &toml_edit::Table, prefix: &str, out: &mut BTreeMap<String, String>) {
+    for (name, item) in table {
+        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+        if let Some(inner) = item.as_table() {
+            describe(inner, &path, out);
+        } else if let Some(comment) = table.key(name).and_then(|k| k.leaf_decor().prefix()).and_then(|p| p.as_str()) {
+            let lines: Vec<&str> = comment.lines().filter_map(|l| l.trim().strip_prefix('#')).map(str::trim).collect();
+            out.insert(path, lines.join(" "));
+        }
+    }
 }
 
 fn merge(into: &mut Table, from: Table, prefix: &str, sources: &mut Vec<(String, &'static str)>) {
@@ -149,6 +175,21 @@ mod tests {
         assert_eq!((loaded.config.llama.parallel, loaded.config.llama.queue, loaded.config.log.level.as_str()), (3, 9, "warn"));
         let source = |key: &str| loaded.entries.iter().find(|e| e.key == key).unwrap().source.clone();
         assert_eq!([source("llama.parallel"), source("llama.queue"), source("server.listen"), source("llama.nice")], ["file", "environment", "flag", "default"]);
+    }
+
+    #[test]
+    fn the_shipped_file_has_every_key_with_its_default_and_one_sentence() {
+        let shipped: Table = toml::from_str(DEFAULTS).unwrap();
+        let read: Config = toml::from_str(DEFAULTS).unwrap();
+        assert_eq!(toml::to_string(&read).unwrap(), toml::to_string(&Config::default()).unwrap());
+        let keys = |table: &Table| {
+            let mut all = Vec::new();
+            flatten(table, "", &mut |key, _| all.push(key.to_owned()));
+            all
+        };
+        assert_eq!(keys(&shipped), keys(&Table::try_from(Config::default()).unwrap()));
+        let described = descriptions();
+        flatten(&shipped, "", &mut |key, _| assert!(described.get(key).is_some_and(|d| d.len() > 10 && d.ends_with('.')), "`{key}` is not described"));
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub async fn run(loaded: Loaded, first_owner: Option<(String, String)>) -> Resul
         }
     }
     let token = hex::encode(rand::random::<[u8; 32]>());
-    let state = api::State::new(app.services.clone(), config.http.clone(), Some(token.clone()));
+    let encrypted = !config.server.tls_certificate.as_os_str().is_empty();
+    let http = api::Settings { secure_cookie: config.http.secure_cookie || encrypted, ..config.http.clone() };
+    let state = api::State::new(app.services.clone(), http, Some(token.clone()));
     let factory = move || {
         let state = state.clone();
         HttpApp::new().wrap(from_fn(api::observe)).configure(move |c| api::routes(c, state)).default_service(web::to(ui::serve))
@@ -49,9 +51,10 @@ pub async fn run(loaded: Loaded, first_owner: Option<(String, String)>) -> Resul
         .disable_signals();
     let listen = config.server.listen;
     let busy = || format!("`{listen}` cannot be listened on; choose another address with `--listen`, or see `filbert doctor`");
-    let (server, scheme) = match (&config.server.tls_certificate, &config.server.tls_key) {
-        (Some(certificate), Some(key)) => (server.bind_rustls_0_23(listen, tls(certificate, key)?).with_context(busy)?, "https"),
-        (None, None) => (server.bind(listen).with_context(busy)?, "http"),
+    let (certificate, key) = (&config.server.tls_certificate, &config.server.tls_key);
+    let (server, scheme) = match (!certificate.as_os_str().is_empty(), !key.as_os_str().is_empty()) {
+        (true, true) => (server.bind_rustls_0_23(listen, tls(certificate, key)?).with_context(busy)?, "https"),
+        (false, false) => (server.bind(listen).with_context(busy)?, "http"),
         _ => anyhow::bail!("`server.tls_certificate` and `server.tls_key` belong together; set both or neither"),
     };
     let address = server.addrs().first().copied().unwrap_or(listen);

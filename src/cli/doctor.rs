@@ -101,7 +101,7 @@ fn port(loaded: &Loaded, server: Option<&Server>) -> Check {
     }
     let listen = loaded.config.server.listen;
     match TcpListener::bind(listen) {
-        Ok(_) if !listen.ip().is_loopback() && loaded.config.server.tls_certificate.is_none() => {
+        Ok(_) if !listen.ip().is_loopback() && loaded.config.server.tls_certificate.as_os_str().is_empty() => {
             check("port", Status::Warn, format!("`{listen}` is free, and other machines reach it without encryption"), "set `server.tls_certificate` and `server.tls_key`, or keep it behind a proxy that speaks TLS")
         }
         Ok(_) => fine("port", format!("`{listen}` is free")),

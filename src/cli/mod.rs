@@ -1,6 +1,7 @@
 //! The command line. Commands talk to the running server of a data directory when there is one, else open it themselves.
 
 mod doctor;
+mod manual;
 mod models;
 
 use std::path::PathBuf;
@@ -59,6 +60,15 @@ enum Command {
     Doctor,
     /// Print the description of the HTTP API.
     Openapi,
+    /// Print the configuration: every key with its default and what it does.
+    Config {
+        /// Print the values in use and where each is from instead.
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Print the manual of every command, as Markdown.
+    #[command(hide = true)]
+    Manual,
 }
 
 #[derive(Subcommand)]
@@ -193,6 +203,19 @@ async fn run(cli: Cli, loaded: Loaded) -> Result<()> {
         }
         Command::Openapi => {
             println!("{}", api::openapi());
+            Ok(())
+        }
+        Command::Config { effective: false } => {
+            print(serde_json::to_value(config::descriptions())?, config::DEFAULTS.trim_end().into());
+            Ok(())
+        }
+        Command::Config { effective: true } => {
+            let lines: Vec<String> = loaded.entries.iter().map(|e| format!("{} = {}  # {}", e.key, e.value, e.source)).collect();
+            print(loaded.entries.iter().map(|e| json!({ "key": e.key, "value": e.value, "source": e.source })).collect(), lines.join("\n"));
+            Ok(())
+        }
+        Command::Manual => {
+            println!("{}", manual::text());
             Ok(())
         }
         Command::Restore { file } => {
