@@ -14,6 +14,8 @@ use domain::{Code, Error, Result, model::{GgufFacts, Pooling}};
 const LONGEST_TEXT: u64 = 1 << 20;
 const MOST_PAIRS: u64 = 65_536;
 const MOST_TENSORS: u64 = 65_536;
+/// Weights begin at a multiple of this many bytes unless the header says otherwise.
+const ALIGNMENT: u64 = 32;
 
 /// A header value that is of use here.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,8 +180,17 @@ fn read_from(from: impl Read + Seek, size: u64) -> Result<GgufFacts> {
         weights = weights.saturating_add(count);
         *by_type.entry(kind).or_default() += bytes;
     }
-    if end > header.left {
-        return Err(wrong(format!("it was cut off: {} bytes of weights are promised and {} are there", end, header.left)));
+    if !matches!(values.get("general.architecture"), Some(Value::Text(name)) if name.bytes().all(|b| b.is_ascii_graphic()) && !name.is_empty()) {
+        return Err(wrong("it does not name its architecture"));
+    }
+    let alignment = match values.get("general.alignment") {
+        None => ALIGNMENT,
+        Some(Value::Number(n)) if *n >= 1.0 && *n <= 65_536.0 && (*n as u64).is_power_of_two() => *n as u64,
+        Some(_) => return Err(wrong("its alignment is no power of two")),
+    };
+    let there = size.saturating_sub((size - header.left).next_multiple_of(alignment));
+    if end > there {
+        return Err(wrong(format!("it was cut off: {end} bytes of weights are promised and {there} are there")));
     }
     Ok(facts(&values, weights, &by_type))
 }
@@ -249,6 +260,7 @@ mod tests {
         out.extend(64u64.to_le_bytes());
         out.extend(8u32.to_le_bytes());
         out.extend(0u64.to_le_bytes());
+        out.resize(out.len().next_multiple_of(32), 0);
         out.extend([0; 68]);
         out
     }

@@ -358,10 +358,9 @@ impl ModelLibrary for Runtime {
     }
     async fn configure(&self, settings: ModelSettings) -> Result<LocalModel> {
         let entry = self.library.configure(settings).await?;
-        // An idle worker goes at once; a busy one ends with its last request and the next one loads anew.
-        if self.loaded(&entry.id).is_some() {
-            self.unload(&entry.id).await?;
-        }
+        // An idle worker goes at once; a busy one ends with its last request and the next one loads anew. A failure
+        // to load with the old settings is forgotten.
+        self.unload(&entry.id).await?;
         Ok(self.describe(entry))
     }
     async fn load(&self, id: &str) -> Result<LocalModel> {
