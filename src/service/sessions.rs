@@ -19,6 +19,9 @@ const ROTATION_GRACE: Duration = Duration::from_secs(60);
 /// `last_seen_at` is written at most this often.
 const SEEN_EVERY: Duration = Duration::from_secs(60);
 
+/// Sessions a person may have; the oldest end when another begins.
+const MOST_SESSIONS: usize = 100;
+
 /// Who asks: a signed-in user, in the workspace they look at.
 #[derive(Clone, Debug)]
 pub struct Principal {
@@ -86,7 +89,16 @@ impl Sessions {
             user_agent: user_agent.chars().filter(|c| !c.is_control()).take(300).collect(),
             ip: ip.to_owned(),
         };
-        self.records.insert(&session).await?;
+        let mut batch = Batch::new();
+        batch.insert(&session);
+        let mut others = self.records.find::<Session>(TenantId::INSTANCE, "user", user.id.as_bytes(), 10 * MOST_SESSIONS).await?;
+        others.sort_by_key(|s| std::cmp::Reverse(s.created_at));
+        for (place, s) in others.iter().enumerate() {
+            if place + 1 >= MOST_SESSIONS || s.expires_at <= now {
+                batch.delete::<Session>(TenantId::INSTANCE, s.id.as_bytes().as_slice());
+            }
+        }
+        self.records.commit(batch).await?;
         let principal = self.principal(session).await?;
         Ok(Issued { principal, cookie: cookie_text(id, &secret) })
     }
