@@ -4,6 +4,7 @@ mod doctor;
 mod manual;
 mod models;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -146,7 +147,7 @@ fn start_log(loaded: &Loaded, serves: bool) -> Result<()> {
     let log = &loaded.config.log;
     let level = if serves { log.level.as_str() } else { "warn" };
     let filter = EnvFilter::try_new(level).with_context(|| format!("`log.level` is `{level}`, which is no level"))?;
-    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     if log.json { builder.json().init() } else { builder.with_target(false).init() }
     Ok(())
 }

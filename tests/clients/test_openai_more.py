@@ -193,14 +193,19 @@ def wait_idle(appliance, seconds=10):
 
 def test_twelve_at_once_all_get_their_own_answer(client, chat_model):
     def one(i):
-        return client.chat.completions.create(model=chat_model, messages=[{"role": "user", "content": f"Repeat the number {i}."}], max_tokens=12, temperature=0).choices[0].message.content
+        ask = [{"role": "user", "content": f"Repeat the number {i}."}]
+        return client.chat.completions.create(model=chat_model, messages=ask, max_tokens=12, temperature=0, logprobs=True, top_logprobs=5).choices[0]
 
-    alone = [one(i) for i in range(4)]
+    alone = [one(i) for i in range(12)]
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         together = list(pool.map(one, range(12)))
-    assert len(together) == 12 and all(together)
-    assert sum(a == b for a, b in zip(alone, together)) >= 3, (alone, together[:4])
-
+    for i, (a, b) in enumerate(zip(alone, together)):
+        assert b.message.content
+        # Neighbours in the batch move a logit by some tenths (llama.cpp adds up its unified cache in the order of the
+        # cells), so a near tie may fall either way; another prompt's answer would be nats away.
+        before, now = ({t.token: t.logprob for t in c.logprobs.content[0].top_logprobs} for c in (a, b))
+        shared = before.keys() & now.keys()
+        assert len(shared) >= 3 and all(abs(before[t] - now[t]) < 1 for t in shared), (i, before, now)
 
 def test_a_client_that_goes_away_cancels_its_work(appliance, client, chat_model):
     assert wait_idle(appliance)
