@@ -152,6 +152,7 @@ impl Embedder {
         if let Err(e) = self.context.encode(batch) {
             return fail(requests, line, &Error::internal(e), &self.out);
         }
+        self.release_likelihoods(used);
         for (sequence, text) in texts.iter().enumerate() {
             let Some(request) = requests.iter_mut().find(|r| r.id == text.request) else { continue };
             match self.context.embeddings_seq_ith(sequence as i32) {
@@ -163,6 +164,22 @@ impl Embedder {
             if request.left == 0 {
                 finish(requests, text.request, &self.out);
             }
+        }
+    }
+}
+
+impl Embedder {
+    /// llama.cpp reserves and clears a likelihood for every token of the vocabulary at every place of the batch (512 MB for
+    /// 250,002 tokens at 512 places), although nothing is asked of them here.
+    fn release_likelihoods(&self, places: usize) {
+        let bytes = places * self.model.vocab().n_tokens().max(0) as usize * size_of::<f32>();
+        let start = self.context.get_logits().as_ptr();
+        if !start.is_null() {
+            // SAFETY: the buffer holds `places` rows of the vocabulary, is this thread's alone, and is never read.
+            #[allow(unsafe_code)]
+            unsafe {
+                super::memory::give_back(start.cast(), bytes)
+            };
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod context;
 mod embed;
+mod memory;
 mod output;
 pub mod protocol;
 
@@ -155,6 +156,7 @@ fn load_model(load: &Load, out: &Sender<Out>, report: UnixStream) -> Result<Load
         let vocabulary: Arc<dyn Vocabulary> = vocabulary;
         let chat = ChatModel::new(vocabulary.clone(), template, load.chat.clone())?;
         let cells = context.n_ctx();
+        memory::give_back_zeros();
         let backend = context::Context::new(context, model, BATCH as usize, sequences(load) as usize);
         let scheduler = Scheduler::new(backend, Limits { parallel: load.parallel as usize, prefill: load.prefill as usize }, ends);
         let _ = out.send(ready(cells, 0));
@@ -163,6 +165,7 @@ fn load_model(load: &Load, out: &Sender<Out>, report: UnixStream) -> Result<Load
     }
     let size = BATCH.min(model.n_ctx_train().max(1));
     let context = embedding_context(backend, model, load, size)?;
+    memory::give_back_zeros();
     let (jobs, inbox) = mpsc::channel();
     let (frames, frames_out) = mpsc::channel();
     let _ = out.send(ready(size, model.n_embd_out().max(0) as u32));
