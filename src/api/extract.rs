@@ -131,7 +131,8 @@ impl FromRequest for LocalPeer {
         let local = req.peer_addr().is_some_and(|a| a.ip().is_loopback());
         let sent = req.headers().get("x-filbert-local").map_or(&b""[..], |v| v.as_bytes());
         let fits = state.local_token.as_deref().is_some_and(|t| t.as_bytes().ct_eq(sent).into());
-        ready(if local && fits { Ok(Self) } else { Err(Error::new(Code::NotFound, "there is nothing at this path").into()) })
+        let refused = || Error::new(Code::Unauthorized, "this is for the command line on the server's machine, which reads the token in the data directory");
+        ready(if local && fits { Ok(Self) } else { Err(refused().into()) })
     }
 }
 
