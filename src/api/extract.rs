@@ -194,12 +194,17 @@ async fn read_body(req: &HttpRequest, mut payload: Payload, (limit, name): (usiz
 
 /// Reads JSON; the second, slower reading only finds out which field is at fault.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
-    let e = match serde_json::from_slice::<T>(bytes) {
+    // serde would take a list for a struct, field after field.
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()).is_some_and(|b| b"[\"tfn-0123456789".contains(b)) {
+        return Err(Error::new(Code::BadRequest, "the body must be a JSON object").into());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::new(Code::BadRequest, "the body is not valid JSON: it is not UTF-8"))?;
+    let e = match serde_json::from_str::<T>(text) {
         Ok(value) => return Ok(value),
         Err(e) if e.is_data() => e,
         Err(e) => return Err(Error::new(Code::BadRequest, format!("the body is not valid JSON: {e}")).into()),
     };
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let mut reader = serde_json::Deserializer::from_str(text);
     let path = serde_path_to_error::deserialize::<_, T>(&mut reader).err().map(|e| e.path().to_string()).unwrap_or_default();
     let mut said: String = e.to_string().chars().take(300).collect();
     if let Some(at) = said.find(" at line ") {

@@ -45,6 +45,8 @@ pub enum Script {
     Rambles,
     /// A stream on which nothing ever comes.
     Silent,
+    /// The call panics.
+    Panics,
     /// The call itself takes this long, then goes on with the other.
     After(Duration, Box<Script>),
 }
@@ -203,6 +205,7 @@ impl ScriptedModels {
                 running.ended = true;
                 return Err(error);
             }
+            Some(Script::Panics) => panic!("this was asked for by a test"),
             Some(Script::Rambles) => (Vec::new(), None, Some(Duration::from_millis(5))),
             Some(Script::Silent | Script::After(..)) => (Vec::new(), None, Some(Duration::from_secs(3600))),
         };
