@@ -60,7 +60,8 @@ BODIES = [
 ]
 
 ROWS = [(f"{path}: {name}", who, "POST", path, body, MALFORMED) for path, who in ((C, "key"), ("/v1/embeddings", "key"), ("/console/api/keys", "owner")) for name, body in BODIES]
-ROWS += [(f"sign-in: {name}", "nobody", "POST", "/console/api/login", body, MALFORMED) for name, body in BODIES[:3] + BODIES[12:14] + BODIES[19:20]]
+# Strangers may send 64 KiB, whatever is in it.
+ROWS += [(f"sign-in: {name}", "nobody", "POST", "/console/api/login", body, MALFORMED if len(body) <= 65_536 else TOO_LARGE) for name, body in BODIES[:3] + BODIES[12:14] + BODIES[19:20]]
 
 ROWS += [
     # wrong types and values
