@@ -1,5 +1,8 @@
 //! The API's description, made from the handlers themselves.
 
+use std::{collections::HashMap, sync::LazyLock};
+
+use serde_json::Value;
 use utoipa::{
     Modify, OpenApi,
     openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
@@ -36,7 +39,28 @@ impl Modify for Schemes {
     }
 }
 
+/// The methods of a route by its pattern, as the header `Allow` lists them; `None` for what is not described.
+pub(crate) fn methods(pattern: &str) -> Option<&'static str> {
+    static ALL: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+        let document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+        let names = |methods: &Value| methods.as_object().map(|m| m.keys().map(|k| k.to_uppercase()).collect::<Vec<_>>().join(", "));
+        document["paths"].as_object().into_iter().flatten().filter_map(|(path, methods)| Some((path.clone(), names(methods)?))).collect()
+    });
+    ALL.get(pattern).map(String::as_str)
+}
+
 /// The OpenAPI document as JSON text.
 pub fn openapi() -> String {
-    Document::openapi().to_pretty_json().expect("the description is made of plain data")
+    let mut document = Document::openapi();
+    // A generated client makes a function of each operation: `list` of keys and `list` of members need names of their own.
+    for (path, item) in &mut document.paths.paths {
+        let family = path.trim_start_matches('/').split('/').find(|s| !s.starts_with('{') && !["console", "api", "v1"].contains(s)).unwrap_or("index").to_owned();
+        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete].into_iter().flatten() {
+            if let Some(name) = &operation.operation_id {
+                let surface = if path.starts_with("/v1") { "openai_" } else { "" };
+                operation.operation_id = Some(if *name == family { format!("{surface}{name}") } else { format!("{surface}{}_{name}", family.replace(['-', '.'], "_")) });
+            }
+        }
+    }
+    document.to_pretty_json().expect("the description is made of plain data")
 }
