@@ -17,6 +17,8 @@ pub const SESSION_COOKIE: &str = "filbert_session";
 
 /// Who a JSON body is read from: how much of it, and the setting that says so.
 pub trait Sender {
+    /// Whether the body must be called JSON. Browsers let other sites send bodies without a name.
+    const NAMED: bool = false;
     fn most(settings: &Settings) -> (usize, &'static str) {
         (settings.max_json_bytes, "http.max_json_bytes")
     }
@@ -25,6 +27,7 @@ impl<const MIN: u8> Sender for Guard<MIN> {}
 impl Sender for ModelKey {}
 impl Sender for LocalPeer {}
 impl Sender for Anyone {
+    const NAMED: bool = true;
     fn most(settings: &Settings) -> (usize, &'static str) {
         (settings.max_stranger_json_bytes, "http.max_stranger_json_bytes")
     }
@@ -158,16 +161,17 @@ impl<G: FromRequest<Error = ApiError> + Sender + 'static, T: DeserializeOwned + 
         let (req, payload) = (req.clone(), payload.take());
         Box::pin(async move {
             let who = G::from_request(&req, &mut Payload::None).await?;
-            let bytes = read_body(&req, payload, G::most(&State::of(&req).settings)).await?;
+            let bytes = read_body::<G>(&req, payload).await?;
             Ok(Self { who, body: parse(&bytes)? })
         })
     }
 }
 
-async fn read_body(req: &HttpRequest, mut payload: Payload, (limit, name): (usize, &str)) -> ApiResult<BytesMut> {
+async fn read_body<G: Sender>(req: &HttpRequest, mut payload: Payload) -> ApiResult<BytesMut> {
     let settings = &State::of(req).settings;
+    let (limit, name) = G::most(settings);
     let kind = req.content_type();
-    if !kind.is_empty() && kind != "application/json" && !kind.ends_with("+json") {
+    if (G::NAMED || !kind.is_empty()) && kind != "application/json" && !kind.ends_with("+json") {
         return Err(Error::new(Code::UnsupportedMediaType, "the body must be JSON; send `Content-Type: application/json`").into());
     }
     let too_large = || ApiError(Error::new(Code::RequestTooLarge, format!("the body is larger than {limit} bytes (`{name}`)")));

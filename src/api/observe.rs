@@ -7,7 +7,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     cookie::Cookie,
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, header::{self, HeaderMap, HeaderName, HeaderValue}},
+    http::{Method, StatusCode, header::{self, HeaderMap, HeaderName, HeaderValue}},
     middleware::Next,
 };
 use domain::{Code, Error};
@@ -85,7 +85,11 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
     {
         tracing::warn!(%error, "a session cookie could not be sent");
     }
+    let allow = if res.status() == StatusCode::METHOD_NOT_ALLOWED { res.request().match_pattern().and_then(|p| crate::openapi::methods(&p)) } else { None };
     let headers = res.headers_mut();
+    if let Some(methods) = allow {
+        headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), value);
     }

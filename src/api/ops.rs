@@ -1,14 +1,14 @@
 //! For operators: health, readiness, metrics, the API's description.
 
-use actix_web::{HttpResponse, web::{self, ServiceConfig, get}};
+use actix_web::{HttpResponse, web::{self, ServiceConfig, get, head}};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{error::{ApiResult, ErrorBody}, route, state::State};
 
 pub fn routes(cfg: &mut ServiceConfig) {
-    cfg.service(route("/healthz").route(get().to(healthz)))
-        .service(route("/readyz").route(get().to(readyz)))
+    cfg.service(route("/healthz").route(get().to(healthz)).route(head().to(healthz)))
+        .service(route("/readyz").route(get().to(readyz)).route(head().to(readyz)))
         .service(route("/metrics").route(get().to(metrics)))
         .service(route("/openapi.json").route(get().to(openapi)));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::json;
-use testkit::{Script, Settings, TestApp};
+use testkit::{PASSWORD, Script, Settings, TestApp};
 
 use crate::{chat, document::operations};
 
@@ -107,6 +107,17 @@ async fn json_must_be_called_json_where_it_is_called_anything() {
 }
 
 #[tokio::test]
+async fn signing_in_must_be_called_json_because_other_sites_can_send_bodies_without_a_name() {
+    let app = TestApp::start().await;
+    app.set_up().await;
+    let nobody = app.nobody();
+    for path in ["/console/api/login", "/console/api/setup"] {
+        let body = json!({"email": "owner@example.org", "name": "Olive", "password": PASSWORD}).to_string();
+        assert_eq!(nobody.send(nobody.request(Method::POST, path).body(body)).await.refusal(), (415, "unsupported_media_type".into()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_known_path_answers_other_methods_with_405() {
     let app = TestApp::start().await;
     let owner = app.set_up().await;
@@ -119,6 +130,8 @@ async fn every_known_path_answers_other_methods_with_405() {
             }
             let answer = owner.send(owner.request(method.clone(), &o.path())).await;
             assert_eq!(answer.refusal(), (405, "method_not_allowed".into()), "{method} {}", o.template);
+            let allowed: Vec<&str> = answer.header("allow").expect("the methods that are").split(", ").collect();
+            assert!(allowed.contains(&o.method.as_str()) && !allowed.contains(&method.as_str()), "{allowed:?}");
             count += 1;
         }
     }

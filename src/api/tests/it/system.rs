@@ -57,6 +57,10 @@ async fn operators_are_told_about_health_and_figures() {
     let anybody = app.nobody();
     assert_eq!(anybody.get("/healthz").await.ok(200), json!({"status": "ok"}));
     assert_eq!(anybody.get("/readyz").await.ok(200), json!({"status": "ok"}));
+    for path in ["/healthz", "/readyz"] {
+        let head = anybody.send(anybody.request(Method::HEAD, path)).await;
+        assert_eq!((head.status, head.bytes.len()), (200, 0));
+    }
     anybody.get("/v1/models/secret-name").await;
     anybody.send(anybody.request(Method::from_bytes(b"BREW").unwrap(), "/some/where")).await;
     let figures = anybody.get("/metrics").await;
