@@ -82,7 +82,9 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
     for (name, value) in environment {
         let Some(key) = name.strip_prefix("FILBERT_").filter(|k| k.contains("__")) else { continue };
         let key = key.to_lowercase().replace("__", ".");
-        set(&mut merged, &key, &value).with_context(|| format!("the environment variable `{name}`"))?;
+        let named = || format!("the environment variable `{name}`");
+        set(&mut merged, &key, &value).with_context(named)?;
+        let _: Config = Value::Table(merged.clone()).try_into().with_context(named)?;
         sources.push((key, "environment"));
     }
     for (key, value) in flags {

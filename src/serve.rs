@@ -77,8 +77,9 @@ pub async fn run(loaded: Loaded, first_owner: Option<(String, String)>) -> Resul
     };
     tokio::select! {
         () = graceful => {}
-        _ = interrupt.recv() => handle.stop(false).await,
-        _ = terminate.recv() => handle.stop(false).await,
+        // Who is still being answered is cut off when the process ends.
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
     app.stop().await;
     let _ = std::fs::remove_file(&file);

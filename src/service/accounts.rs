@@ -177,11 +177,12 @@ impl Accounts {
             .await
     }
 
-    /// Replaces one's password and ends one's other sessions.
+    /// Replaces one's password and ends one's other sessions. `invalid_param` when the current one is wrong.
     pub async fn change_password(&self, who: &Principal, current: &str, new: &str) -> Result<()> {
         check_password(new)?;
         if current.len() > 4096 || !self.hasher.verify(current, Some(who.user.password_hash.clone())).await? {
-            return Err(Error::new(Code::InvalidCredentials, "the current password is wrong").param("current"));
+            // Not `invalid_credentials`: the session is as good as before.
+            return Err(Error::invalid("current", "the current password is wrong"));
         }
         let hash = self.hasher.hash(new).await?;
         self.records.modify::<User>(TenantId::INSTANCE, who.user.id.as_bytes(), "account", |u| { u.password_hash = hash.clone(); Ok(()) }).await?;

@@ -64,6 +64,15 @@ impl Answer {
 }
 
 impl Client {
+    /// Nobody in particular at a server that runs elsewhere.
+    pub fn at(address: SocketAddr) -> Self {
+        Self::new(address, None, None, None)
+    }
+    /// A program with a key at a server that runs elsewhere.
+    pub fn with_key_at(address: SocketAddr, key: &str) -> Self {
+        Self::new(address, None, None, Some(key.into()))
+    }
+
     pub(crate) fn new(address: SocketAddr, cookie: Option<String>, csrf: Option<String>, key: Option<String>) -> Self {
         // The TLS library wants to be told whose arithmetic to use even where no TLS is spoken.
         let _ = rustls::crypto::ring::default_provider().install_default();

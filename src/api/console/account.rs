@@ -165,7 +165,7 @@ pub async fn update(state: web::Data<State>, sent: With<Member, AccountPatch>) -
 }
 
 /// Replaces one's password and ends one's other sessions.
-#[utoipa::path(post, path = "/console/api/account/password", tag = "account", security(("session" = [])), request_body = PasswordBody, responses((status = 200, body = Done), (status = 401, body = ErrorBody)))]
+#[utoipa::path(post, path = "/console/api/account/password", tag = "account", security(("session" = [])), request_body = PasswordBody, responses((status = 200, body = Done), (status = 400, body = ErrorBody)))]
 pub async fn password(state: web::Data<State>, req: HttpRequest, sent: With<Member, PasswordBody>) -> ApiResult<HttpResponse> {
     state.services.limits.login(state.client_ip(&req))?;
     state.services.accounts.change_password(&sent.who.0, &sent.body.current, &sent.body.new).await?;
