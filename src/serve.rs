@@ -25,6 +25,7 @@ pub const LOCAL_FILE: &str = "run/server.json";
 /// Runs until a signal asks it to stop. A second signal ends it at once.
 pub async fn run(loaded: Loaded, first_owner: Option<(String, String)>) -> Result<()> {
     let config = loaded.config.clone();
+    raise_open_files();
     let app = App::start(&loaded).await?;
     if let Some((email, password)) = first_owner {
         if app.services.accounts.set_up_needed().await.map_err(crate::app::plain)? {
@@ -84,6 +85,14 @@ pub async fn run(loaded: Loaded, first_owner: Option<(String, String)>) -> Resul
     app.stop().await;
     let _ = std::fs::remove_file(&file);
     Ok(())
+}
+
+/// Every open answer is a file: as many as the system lets us have.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Err(error) = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
+        tracing::warn!(%error, "the number of open files stays as it was");
+    }
 }
 
 fn write_local(file: &Path, local: &Local) -> Result<()> {

@@ -147,3 +147,18 @@ async fn a_second_signal_ends_a_stopping_server_at_once() {
     server.signal(Signal::SIGINT);
     server.end(Duration::from_secs(3)).await;
 }
+
+#[tokio::test]
+async fn a_server_takes_as_many_open_files_as_it_may_have() {
+    let home = Home::new();
+    let script = format!("ulimit -Sn 256 && exec {} serve --listen 127.0.0.1:0 --data {}", env!("CARGO_BIN_EXE_filbert"), home.data().display());
+    let mut child = std::process::Command::new("sh").args(["-c", &script]).env_clear().env("FILBERT_LLAMA__MODELS_DIR", home.path().join("models")).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut ready).unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = limits.lines().find(|l| l.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert!(ready.starts_with("Filbert is ready") && numbers[0] == numbers[1], "{line}");
+}

@@ -207,3 +207,39 @@ async fn the_playground_streams_to_people_who_are_signed_in() {
     let refused = member.post("/console/api/playground/chat", streamed(json!({"messages": []}))).await;
     assert_eq!((refused.refusal(), refused.json()["error"].is_object()), ((400, "invalid_param".into()), true));
 }
+
+/// Memory of this process in bytes.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").expect("this is Linux");
+    let line = text.lines().find_map(|l| l.strip_prefix("Pss:")).expect("the kernel counts it");
+    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).expect("a number") * 1024
+}
+
+/// The client's side is counted in, too: bare sockets.
+#[tokio::test]
+async fn an_open_stream_takes_less_than_sixty_kilobytes() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const STREAMS: usize = 300;
+    let app = TestApp::start().await;
+    let (_, key) = app.key(domain::id::TenantId::new(), domain::key::KeyScope::Model { models: Vec::new() }).await;
+    let body = streamed(json!({})).to_string();
+    let request = format!("POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut sockets = Vec::with_capacity(STREAMS);
+    let mut before = 0;
+    for i in 0..STREAMS + 20 {
+        if i == 20 {
+            before = resident();
+        }
+        app.models.next(Script::Silent);
+        let mut socket = tokio::net::TcpStream::connect(app.address).await.expect("a connection");
+        socket.write_all(request.as_bytes()).await.expect("it takes the request");
+        let mut head = [0; 1024];
+        assert!(socket.read(&mut head).await.expect("an answer") > 0 && head.starts_with(b"HTTP/1.1 200"));
+        sockets.push(socket);
+    }
+    let each = (resident() - before) / STREAMS as u64;
+    assert!(each <= 60_000, "{each} bytes a stream");
+    println!("{each} bytes a stream");
+    drop(sockets);
+    cancelled(&app, STREAMS + 20).await;
+}
