@@ -17,7 +17,7 @@ export const theme = createTheme({
   primaryColor: "hazel",
   primaryShade: { light: 6, dark: 4 },
   autoContrast: true,
-  luminanceThreshold: 0.32,
+  luminanceThreshold: 0.28,
   colors: { hazel },
   defaultRadius: "md",
   fontFamily:

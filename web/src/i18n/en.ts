@@ -218,6 +218,7 @@ export const en = {
     pinned: "Kept loaded",
     sent: "{{sent}} of {{total}}",
     settings: "Settings",
+    settingsNamed: "Settings of {{name}}",
     settingsHint: "Empty fields follow the configuration. Changes are obeyed when the model is next loaded.",
     sha256: "SHA-256",
     sha256Hint: "Optional: the download is refused when it does not match.",

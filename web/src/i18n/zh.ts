@@ -220,6 +220,7 @@ export const zh: Dictionary = {
     pinned: "保持加载",
     sent: "{{sent}} / {{total}}",
     settings: "设置",
+    settingsNamed: "{{name}} 的设置",
     settingsHint: "留空的字段遵循配置。更改在下次加载模型时生效。",
     sha256: "SHA-256",
     sha256Hint: "可选：不匹配时拒绝下载。",

@@ -1,6 +1,5 @@
 import {
   Alert,
-  Badge,
   Button,
   Code,
   Group,
@@ -24,6 +23,7 @@ import { Page } from "../../layout/Page";
 import { CodeTabs, Copy } from "../../ui/Code";
 import { Confirm, done, Empty, ErrorNote, Waiting } from "../../ui/feedback";
 import { ago, when } from "../../ui/format";
+import { Status } from "../../ui/Status";
 import { samples } from "../../ui/samples";
 
 type Kind = "model" | "dataset";
@@ -86,9 +86,7 @@ export default function Keys() {
                 <Table.Th>{t("keys.scope")}</Table.Th>
                 <Table.Th>{t("keys.used")}</Table.Th>
                 <Table.Th>{t("keys.expires")}</Table.Th>
-                <Table.Th>
-                  <span className="mantine-visually-hidden">{t("field.actions")}</span>
-                </Table.Th>
+                <Table.Th>{t("field.actions")}</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -106,13 +104,9 @@ export default function Keys() {
                     </Table.Td>
                     <Table.Td>
                       {key.revoked_at ? (
-                        <Badge color="gray" variant="outline">
-                          {t("keys.revoked")}
-                        </Badge>
+                        <Status color="gray">{t("keys.revoked")}</Status>
                       ) : expired ? (
-                        <Badge color="red" variant="outline">
-                          {t("keys.expired")}
-                        </Badge>
+                        <Status color="red">{t("keys.expired")}</Status>
                       ) : key.expires_at ? (
                         when(key.expires_at)
                       ) : (
@@ -232,7 +226,7 @@ function UseIt({ models, secret }: { models: Schemas["LocalModel"][]; secret: st
           } as const)
         : ({
             path: "chat/completions",
-            body: { model: model.id, messages: [{ role: "user", content: t("keys.sampleQuestion") }] },
+            body: { model: model.id, messages: [{ role: "user", content: t("keys.sampleQuestion") }], max_tokens: 200 },
           } as const);
   return (
     <Stack gap="sm">

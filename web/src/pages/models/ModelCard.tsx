@@ -5,6 +5,7 @@ import { useTranslation } from "react-i18next";
 import { api, type LocalModel } from "../../api/client";
 import { failed } from "../../ui/feedback";
 import { bytes, count, number } from "../../ui/format";
+import { Status } from "../../ui/Status";
 
 const COLOR = { loaded: "green", loading: "blue", unloaded: "gray", failed: "red" } as const;
 
@@ -48,9 +49,9 @@ export function ModelCard({
             <Title order={2} size="h5" style={{ overflowWrap: "anywhere" }}>
               {model.id}
             </Title>
-            <Badge color={COLOR[loading ? "loading" : load.state]} variant="outline" style={{ flex: "none" }} tt="none">
+            <Status color={COLOR[loading ? "loading" : load.state]}>
               {t(`models.state.${loading ? "loading" : load.state}`)}
-            </Badge>
+            </Status>
           </Group>
           <Group gap={6}>
             <Badge variant="default" tt="none">
@@ -121,7 +122,12 @@ export function ModelCard({
               {t("models.unload")}
             </Button>
           )}
-          <Button size="xs" variant="default" onClick={onOpen} aria-label={t("models.detailsNamed", { name: model.id })}>
+          <Button
+            size="xs"
+            variant="default"
+            onClick={onOpen}
+            aria-label={t(admin ? "models.settingsNamed" : "models.detailsNamed", { name: model.id })}
+          >
             {t(admin ? "models.settings" : "models.details")}
           </Button>
         </Group>

@@ -72,7 +72,7 @@ export function ParametersPanel({
               step={step}
               value={value ?? usual}
               label={null}
-              thumbProps={{ "aria-label": t(`parameter.${name}.label`) }}
+              thumbLabel={t(`parameter.${name}.label`)}
               onChange={(v) => set({ [name]: v })}
               size="sm"
             />

@@ -170,9 +170,7 @@ function Sessions() {
                 <Table.Th>{t("account.device")}</Table.Th>
                 <Table.Th>{t("account.address")}</Table.Th>
                 <Table.Th>{t("account.seen")}</Table.Th>
-                <Table.Th>
-                  <span className="mantine-visually-hidden">{t("field.actions")}</span>
-                </Table.Th>
+                <Table.Th>{t("field.actions")}</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>
@@ -187,7 +185,7 @@ function Sessions() {
                   <Table.Td>{ago(s.last_seen_at)}</Table.Td>
                   <Table.Td ta="right">
                     {s.current ? (
-                      <Badge variant="outline" tt="none">
+                      <Badge variant="default" tt="none">
                         {t("account.this")}
                       </Badge>
                     ) : (

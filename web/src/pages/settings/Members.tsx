@@ -48,9 +48,7 @@ export function Members() {
                 <Table.Th>{t("field.email")}</Table.Th>
                 <Table.Th>{t("members.role")}</Table.Th>
                 <Table.Th>{t("members.seen")}</Table.Th>
-                <Table.Th>
-                  <span className="mantine-visually-hidden">{t("field.actions")}</span>
-                </Table.Th>
+                <Table.Th>{t("field.actions")}</Table.Th>
               </Table.Tr>
             </Table.Thead>
             <Table.Tbody>

@@ -1,4 +1,4 @@
-import { Badge, Button, Code, Group, Paper, Progress, SimpleGrid, Stack, Table, Text, TextInput, Title } from "@mantine/core";
+import { Button, Code, Group, Paper, Progress, SimpleGrid, Stack, Table, Text, TextInput, Title } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -7,6 +7,7 @@ import { api, body, csrfHeader, errorOf } from "../../api/client";
 import { useSession } from "../../api/session";
 import { ErrorNote, failed, Waiting } from "../../ui/feedback";
 import { bytes, when } from "../../ui/format";
+import { Status } from "../../ui/Status";
 
 const COLOR: Record<string, string> = { ok: "green", warn: "yellow", fail: "red" };
 
@@ -84,9 +85,9 @@ export function System() {
         </Title>
         {s.checks.map((c) => (
           <Group key={c.name} align="flex-start" wrap="nowrap">
-            <Badge color={COLOR[c.status] ?? "gray"} variant="outline" w={76} style={{ flex: "none" }} tt="none">
+            <Status color={COLOR[c.status] ?? "gray"} w={90}>
               {t(`system.status.${c.status}` as "system.status.ok")}
-            </Badge>
+            </Status>
             <div>
               <Text size="sm">{c.message}</Text>
               {c.hint && (

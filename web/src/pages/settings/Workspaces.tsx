@@ -104,7 +104,7 @@ function Workspace({
               {t(`role.${role}` as "role.owner")}
             </Badge>
             {here && (
-              <Badge variant="outline" tt="none">
+              <Badge variant="default" tt="none">
                 {t("workspaces.here")}
               </Badge>
             )}
