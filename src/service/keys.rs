@@ -70,7 +70,7 @@ impl Keys {
     pub async fn list(&self, tenant: TenantId, kind: Option<&str>) -> Result<Vec<ApiKey>> {
         let found = self.records.find::<ApiKey>(TenantId::INSTANCE, "workspace", tenant.as_bytes(), 10_000).await?;
         let mut all: Vec<ApiKey> = found.into_iter().map(|k| k.value).filter(|k| kind.is_none_or(|kind| k.scope.kind() == kind)).collect();
-        all.sort_by_key(|k| std::cmp::Reverse(k.created_at));
+        all.sort_by_key(|k| std::cmp::Reverse((k.created_at, k.id)));
         Ok(all)
     }
 

@@ -49,7 +49,7 @@ impl Members {
                 all.push(Member { user: user.value, role: m.role, created_at: m.created_at });
             }
         }
-        all.sort_by_key(|m| m.created_at);
+        all.sort_by_key(|m| (m.created_at, m.user.id));
         Ok(all)
     }
 

@@ -92,7 +92,7 @@ impl Sessions {
         let mut batch = Batch::new();
         batch.insert(&session);
         let mut others = self.records.find::<Session>(TenantId::INSTANCE, "user", user.id.as_bytes(), 10 * MOST_SESSIONS).await?;
-        others.sort_by_key(|s| std::cmp::Reverse(s.created_at));
+        others.sort_by_key(|s| std::cmp::Reverse((s.created_at, s.id)));
         for (place, s) in others.iter().enumerate() {
             if place + 1 >= MOST_SESSIONS || s.expires_at <= now {
                 batch.delete::<Session>(TenantId::INSTANCE, s.id.as_bytes().as_slice());
@@ -178,7 +178,7 @@ impl Sessions {
     pub async fn list(&self, user: UserId) -> Result<Vec<Session>> {
         let found = self.records.find::<Session>(TenantId::INSTANCE, "user", user.as_bytes(), 1000).await?;
         let mut all: Vec<Session> = found.into_iter().map(|s| s.value).filter(|s| s.expires_at > Millis::now()).collect();
-        all.sort_by_key(|s| std::cmp::Reverse(s.created_at));
+        all.sort_by_key(|s| std::cmp::Reverse((s.created_at, s.id)));
         Ok(all)
     }
 
