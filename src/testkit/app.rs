@@ -71,7 +71,7 @@ impl TestApp {
                     let state = served.clone();
                     App::new().wrap(from_fn(api::observe)).configure(move |c| api::routes(c, state))
                 };
-                let server = HttpServer::new(factory).workers(1).h1_allow_half_closed(false).disable_signals().bind(("127.0.0.1", 0)).expect("a free port");
+                let server = HttpServer::new(factory).workers(1).h1_allow_half_closed(false).disable_signals().bind_auto_h2c(("127.0.0.1", 0)).expect("a free port");
                 let address = server.addrs()[0];
                 let server = server.run();
                 tell.send((address, server.handle())).expect("the test waits for this");
@@ -85,6 +85,11 @@ impl TestApp {
     /// The folder that would hold the data.
     pub fn data_dir(&self) -> &std::path::Path {
         self.data.path()
+    }
+
+    /// A program with this key that speaks HTTP/2.
+    pub fn with_key_over_http2(&self, secret: &str) -> Client {
+        Client::over_http2(self.address, secret)
     }
 
     /// Nobody in particular.

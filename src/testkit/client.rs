@@ -63,6 +63,12 @@ impl Answer {
     }
 }
 
+fn builder() -> reqwest::ClientBuilder {
+    // The TLS library wants to be told whose arithmetic to use even where no TLS is spoken.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
+}
+
 impl Client {
     /// Nobody in particular at a server that runs elsewhere.
     pub fn at(address: SocketAddr) -> Self {
@@ -73,10 +79,13 @@ impl Client {
         Self::new(address, None, None, Some(key.into()))
     }
 
+    pub(crate) fn over_http2(address: SocketAddr, key: &str) -> Self {
+        let http = builder().http2_prior_knowledge().build().expect("a client without special wishes can be built");
+        Self { http, ..Self::with_key_at(address, key) }
+    }
+
     pub(crate) fn new(address: SocketAddr, cookie: Option<String>, csrf: Option<String>, key: Option<String>) -> Self {
-        // The TLS library wants to be told whose arithmetic to use even where no TLS is spoken.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client without special wishes can be built");
+        let http = builder().build().expect("a client without special wishes can be built");
         Self { http, base: format!("http://{address}"), cookie: Mutex::new(cookie), csrf: Mutex::new(csrf), key }
     }
 

@@ -37,6 +37,8 @@ pub const RERANK: &str = "sorter";
 pub enum Script {
     /// These events, then the end.
     Says(Vec<ChatEvent>),
+    /// The same with a pause before each.
+    SaysSlowly(Vec<ChatEvent>, Duration),
     /// An error instead of a stream.
     Refuses(Error),
     /// These events, then an error.
@@ -189,6 +191,7 @@ impl ScriptedModels {
             tokio::time::sleep(wait).await;
             script = Some(*then);
         }
+        let pace = if let Some(Script::SaysSlowly(_, pause)) = &script { *pause } else { Duration::ZERO };
         let (events, error, then) = match script {
             None => {
                 let mut events: Vec<ChatEvent> = Vec::new();
@@ -199,7 +202,7 @@ impl ScriptedModels {
                 events.push(usage(echo.split(' ').count() as u32, n * echo.split(' ').count() as u32, 0));
                 (events, None, None)
             }
-            Some(Script::Says(events)) => (events, None, None),
+            Some(Script::Says(events) | Script::SaysSlowly(events, _)) => (events, None, None),
             Some(Script::Breaks(events, error)) => (events, Some(error), None),
             Some(Script::Refuses(error)) => {
                 running.ended = true;
@@ -211,6 +214,9 @@ impl ScriptedModels {
         };
         Ok(futures::stream::unfold((VecDeque::from(events), error, running), move |(mut events, mut error, mut running)| async move {
             if let Some(event) = events.pop_front() {
+                if !pace.is_zero() {
+                    tokio::time::sleep(pace).await;
+                }
                 return Some((Ok(event), (events, error, running)));
             }
             if let Some(pause) = then {

@@ -205,7 +205,7 @@ fn new_id() -> String {
 }
 
 /// Gathers a whole answer.
-async fn collect(model: String, n: u32, mut events: ChatStream, metrics: &Metrics) -> ApiResult<ChatCompletion> {
+async fn collect(model: String, n: u32, mut events: ChatStream, metrics: Metrics) -> ApiResult<ChatCompletion> {
     struct Gathered {
         message: AnswerMessage,
         /// Which call each of the message's tool calls is.
@@ -258,13 +258,13 @@ async fn collect(model: String, n: u32, mut events: ChatStream, metrics: &Metric
 }
 
 /// Answers a chat request on somebody's behalf; the playground shares it.
-pub async fn answer(state: &State, caller: Caller, allowed: Allowed<'_>, body: ChatBody) -> ApiResult<HttpResponse> {
+pub async fn answer(state: &State, req: &HttpRequest, caller: Caller, allowed: Allowed<'_>, body: ChatBody) -> ApiResult<HttpResponse> {
     let (stream, include_usage) = (body.stream.unwrap_or(false), body.stream_options.as_ref().is_some_and(|o| o.include_usage));
     let request = body.into_domain()?;
     let n = request.n.unwrap_or(1).clamp(1, 128);
     if !stream {
         let (model, events) = state.services.models.chat(&caller, allowed, request).await?;
-        return Ok(HttpResponse::Ok().json(collect(model, n, events, &state.metrics).await?));
+        return stream::whole(req.version(), collect(model, n, events, state.metrics.clone())).await;
     }
     let metrics = state.metrics.clone();
     let opening = state.services.models.chat(&caller, allowed, request);
@@ -275,5 +275,5 @@ pub async fn answer(state: &State, caller: Caller, allowed: Allowed<'_>, body: C
 #[utoipa::path(post, path = "/v1/chat/completions", tag = "openai", security(("key" = [])), request_body = ChatBody,
     responses((status = 200, body = ChatCompletion, description = "with `stream: true`: `text/event-stream` of chunks, then `[DONE]`"), (status = "4XX", body = OpenAiErrorBody)))]
 pub async fn create(state: web::Data<State>, req: HttpRequest, sent: With<ModelKey, ChatBody>) -> Result<HttpResponse, ApiError> {
-    answer(&state, sent.who.caller(&req), sent.who.allowed(), sent.body).await
+    answer(&state, &req, sent.who.caller(&req), sent.who.allowed(), sent.body).await
 }

@@ -1,5 +1,7 @@
 //! `POST /v1/completions`: the prompt as it is, no template.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use domain::{chat::{ChatEvent, CompletionRequest, FinishReason, TokenLogprob, Usage}, time::Millis};
@@ -14,10 +16,10 @@ use crate::{error::{ApiResult, OpenAiErrorBody}, extract::{ModelKey, With}, metr
 
 #[derive(Serialize, ToSchema)]
 pub struct Completion<'a> {
-    pub id: &'a str,
+    pub id: Cow<'a, str>,
     pub object: &'static str,
     pub created: i64,
-    pub model: &'a str,
+    pub model: Cow<'a, str>,
     pub system_fingerprint: &'static str,
     pub choices: Vec<CompletionChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +90,7 @@ struct Chunks {
 }
 impl Chunks {
     fn write(&self, choices: Vec<CompletionChoice>, usage: Option<UsageView>) -> Bytes {
-        frame(&Completion { id: &self.id, object: "text_completion", created: self.created, model: &self.model, system_fingerprint: FINGERPRINT, choices, usage })
+        frame(&Completion { id: (&self.id).into(), object: "text_completion", created: self.created, model: (&self.model).into(), system_fingerprint: FINGERPRINT, choices, usage })
     }
 }
 impl Writer for Chunks {
@@ -137,7 +139,12 @@ pub async fn create(state: web::Data<State>, req: HttpRequest, sent: With<ModelK
         let writer = move |model| Chunks { id: new_id(), created, model, offsets: vec![0; answers], include_usage, usage: Usage::default(), metrics };
         return stream::respond(&state, opening, writer).await;
     }
-    let (model, mut events) = open(&state.services, &caller, who.allowed(), requests, n).await?;
+    let (model, events) = open(&state.services, &caller, who.allowed(), requests, n).await?;
+    stream::whole(req.version(), collect(model, created, answers, events, state.metrics.clone())).await
+}
+
+/// Gathers whole answers.
+async fn collect(model: String, created: i64, answers: usize, mut events: ChatStream, metrics: Metrics) -> ApiResult<Completion<'static>> {
     let mut choices: Vec<CompletionChoice> = (0..answers).map(|i| CompletionChoice { index: i as u32, finish_reason: Some(FinishReason::Stop.as_str()), ..CompletionChoice::default() }).collect();
     let (mut offsets, mut total) = (vec![0; answers], Usage::default());
     while let Some(event) = events.next().await {
@@ -154,6 +161,6 @@ pub async fn create(state: web::Data<State>, req: HttpRequest, sent: With<ModelK
             _ => {}
         }
     }
-    state.metrics.tokens(&total);
-    Ok(HttpResponse::Ok().json(Completion { id: &new_id(), object: "text_completion", created, model: &model, system_fingerprint: FINGERPRINT, choices, usage: Some(total.into()) }))
+    metrics.tokens(&total);
+    Ok(Completion { id: new_id().into(), object: "text_completion", created, model: model.into(), system_fingerprint: FINGERPRINT, choices, usage: Some(total.into()) })
 }

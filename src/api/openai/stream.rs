@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use actix_web::{HttpResponse, http::header};
+use actix_web::{HttpResponse, http::{Version, header}};
 use bytes::{BufMut, Bytes, BytesMut};
 use domain::{Code, Error, Result};
 use futures::StreamExt;
@@ -10,6 +10,42 @@ use ports::llm::ChatStream;
 use serde::Serialize;
 
 use crate::{error::{ApiResult, openai_body}, state::State};
+
+/// How often a whole answer over HTTP/2 asks whether its client is still there.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers with what is being made, as JSON.
+///
+/// Over HTTP/1 a client that goes away ends the connection, which drops the handler, which cancels the work. Over HTTP/2
+/// nobody tells a handler that its stream was reset. There the body is begun after a second, with the white space that
+/// JSON allows: when it cannot be sent the body is dropped, and the work with it. What fails after that resets the stream.
+pub async fn whole<T: Serialize + 'static>(version: Version, making: impl Future<Output = ApiResult<T>> + 'static) -> ApiResult<HttpResponse> {
+    if version < Version::HTTP_2 {
+        return Ok(HttpResponse::Ok().json(making.await?));
+    }
+    let mut making = Box::pin(making);
+    if let Ok(made) = tokio::time::timeout(ASK_EVERY, &mut making).await {
+        return Ok(HttpResponse::Ok().json(made?));
+    }
+    let body = async_stream::stream! {
+        loop {
+            yield Ok::<Bytes, actix_web::Error>(Bytes::from_static(b"\n"));
+            match tokio::time::timeout(ASK_EVERY, &mut making).await {
+                Err(_) => {}
+                Ok(Ok(made)) => {
+                    yield serde_json::to_vec(&made).map(Bytes::from).map_err(Into::into);
+                    return;
+                }
+                Ok(Err(e)) => {
+                    tracing::error!(error = %e, "an answer broke off");
+                    yield Err(e.into());
+                    return;
+                }
+            }
+        }
+    };
+    Ok(HttpResponse::Ok().content_type("application/json").streaming(body))
+}
 
 /// One `data:` frame.
 pub fn frame(value: &impl Serialize) -> Bytes {

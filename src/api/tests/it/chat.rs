@@ -252,3 +252,23 @@ async fn a_client_that_gives_up_on_a_whole_answer_cancels_the_work() {
     assert!(app.nobody().get("/metrics").await.text().contains("status=\"499\""), "it is counted");
     assert_eq!(program.post(PATH, hello()).await.status, 200);
 }
+
+#[tokio::test]
+async fn over_http2_too_a_client_that_gives_up_cancels_the_work_and_one_that_waits_gets_the_whole_answer() {
+    let app = TestApp::start().await;
+    let (_, secret) = app.key(domain::id::TenantId::new(), domain::key::KeyScope::Model { models: Vec::new() }).await;
+    let program = app.with_key_over_http2(&secret);
+    let quick = program.request(Method::POST, PATH).json(&hello()).send().await.unwrap();
+    assert_eq!((quick.version(), quick.status().as_u16()), (reqwest::Version::HTTP_2, 200));
+    for (count, (path, body)) in [(PATH, hello()), ("/v1/completions", json!({"prompt": "x"}))].into_iter().enumerate() {
+        app.models.next(Script::Rambles);
+        give_up(&app, &program, path, body).await;
+        cancelled(&app, count + 1).await;
+    }
+    app.models.next(Script::SaysSlowly(vec![text("late "), text("but "), text("whole"), finish(FinishReason::Stop), usage(1, 3, 0)], Duration::from_millis(600)));
+    let answer = program.post(PATH, hello()).await;
+    assert!(answer.text().starts_with("\n\n{"), "white space came first");
+    assert_eq!((answer.ok(200)["choices"][0]["message"]["content"].as_str(), answer.header("content-type")), (Some("late but whole"), Some("application/json")));
+    app.models.next(Script::Refuses(Error::new(Code::QueueFull, "full")));
+    assert_eq!(program.post(PATH, hello()).await.refusal(), (429, "queue_full".into()));
+}
