@@ -1,6 +1,6 @@
 //! The console's files, embedded. Hashed names are cached for a year, the page itself never.
 
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::{HttpRequest, HttpResponse, http::{Method, header}};
 use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
@@ -18,6 +18,9 @@ pub fn is_there() -> bool {
 
 /// A file of the console; unknown paths without an extension are its client-side routes.
 pub async fn serve(request: HttpRequest) -> HttpResponse {
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        return HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).content_type("text/plain; charset=utf-8").body("files can only be read");
+    }
     let path = request.path().trim_start_matches('/');
     let (name, file) = match Files::get(path) {
         Some(file) => (path, file),

@@ -23,6 +23,7 @@ async fn a_server_says_where_it_is_answers_and_leaves_in_peace() {
     assert_eq!(nobody.get("/console/api/setup").await.ok(200)["needed"], true);
     assert_eq!(nobody.get("/v1/nothing").await.refusal(), (404, "not_found".into()));
     assert_eq!(nobody.get("/assets/..%2f..%2fCargo.toml").await.status, 404);
+    assert_eq!(nobody.post("/playground", json!({})).await.status, 405, "the console's files are read only");
     server.signal(Signal::SIGTERM);
     let (code, printed) = server.end(Duration::from_secs(10)).await;
     assert_eq!((code, printed), (Some(0), Vec::<String>::new()), "one line was all it printed");
