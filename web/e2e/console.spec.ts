@@ -12,6 +12,7 @@ const WORDS = {
     setUp: { title: "Welcome to Filbert", action: "Create and start" },
     field: { name: "Name", email: "Email", password: "Password" },
     nav: { playground: "Playground", models: "Models", keys: "API keys", settings: "Settings", main: "Pages" },
+    longest: "Longest answer",
     message: "Message",
     send: "Send",
     newKey: "New key",
@@ -25,6 +26,7 @@ const WORDS = {
     setUp: { title: "欢迎使用 Filbert", action: "创建并开始" },
     field: { name: "名称", email: "邮箱", password: "密码" },
     nav: { playground: "试验场", models: "模型", keys: "API 密钥", settings: "设置", main: "页面" },
+    longest: "最大回答长度",
     message: "消息",
     send: "发送",
     newKey: "新建密钥",
@@ -95,6 +97,7 @@ for (const language of ["en", "zh-Hans"] as const) {
 
     test("the playground streams an answer of the local model", async () => {
       await accessible(page, "playground, empty");
+      await page.getByRole("textbox", { name: words.longest }).fill("80");
       await page.getByRole("textbox", { name: words.message }).fill("Name three nuts and write a line of Python.");
       await page.getByRole("textbox", { name: words.message }).press("Enter");
       const answer = page.getByTestId("answer");
@@ -106,6 +109,7 @@ for (const language of ["en", "zh-Hans"] as const) {
     });
 
     test("a long answer stops when asked to", async () => {
+      await page.getByRole("textbox", { name: words.longest }).fill("4000");
       const box = page.getByRole("textbox", { name: words.message });
       await box.fill("Count from one to one thousand in words.");
       await box.press("Enter");

@@ -6,7 +6,7 @@ const hazel: MantineColorsTuple = [
   "#e5c3a5",
   "#d8a374",
   "#cc874b",
-  "#b97038",
+  "#a9622c",
   "#96551f",
   "#7d451a",
   "#653716",
@@ -15,7 +15,7 @@ const hazel: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: "hazel",
-  primaryShade: { light: 6, dark: 4 },
+  primaryShade: { light: 6, dark: 5 },
   autoContrast: true,
   luminanceThreshold: 0.28,
   colors: { hazel },

@@ -68,15 +68,15 @@ export function SessionProvider({
       client.setQueryData(["session"], next);
       // Another person or workspace: nothing that was shown before may be shown again.
       if (before?.user.id !== next.user.id || before?.workspace.id !== next.workspace.id) {
-        client.removeQueries({ predicate: (q) => q.queryKey[0] !== "session" });
+        client.removeQueries({ predicate: (q) => q.queryKey[0] !== "session" || q.queryKey.length > 1 });
       }
     },
     [client],
   );
   const signOut = useCallback(async () => {
     await api.POST("/console/api/logout").catch(() => {});
-    client.clear();
     client.setQueryData(["session"], null);
+    client.removeQueries({ predicate: (q) => q.queryKey[0] !== "session" || q.queryKey.length > 1 });
   }, [client]);
   const state = useMemo<SessionState>(
     () => ({ session, take, signOut, may: (role) => RANK[(session?.user.role ?? "member") as Role] >= RANK[role] }),

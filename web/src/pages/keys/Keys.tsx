@@ -25,6 +25,7 @@ import { Confirm, done, Empty, ErrorNote, Waiting } from "../../ui/feedback";
 import { ago, when } from "../../ui/format";
 import { Status } from "../../ui/Status";
 import { samples } from "../../ui/samples";
+import { WideTable } from "../../ui/WideTable";
 
 type Kind = "model" | "dataset";
 const DAYS = { never: 0, d7: 7, d30: 30, d90: 90, d365: 365 } as const;
@@ -77,71 +78,69 @@ export default function Keys() {
         </Empty>
       )}
       {list.length > 0 && (
-        <Table.ScrollContainer minWidth={640}>
-          <Table verticalSpacing="sm">
-            <Table.Thead>
-              <Table.Tr>
-                <Table.Th>{t("field.name")}</Table.Th>
-                <Table.Th>{t("keys.key")}</Table.Th>
-                <Table.Th>{t("keys.scope")}</Table.Th>
-                <Table.Th>{t("keys.used")}</Table.Th>
-                <Table.Th>{t("keys.expires")}</Table.Th>
-                <Table.Th>{t("field.actions")}</Table.Th>
-              </Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {list.map((key) => {
-                const expired = key.expires_at !== null && key.expires_at !== undefined && key.expires_at < Date.now();
-                return (
-                  <Table.Tr key={key.id}>
-                    <Table.Td fw={500}>{key.name}</Table.Td>
-                    <Table.Td>
-                      <Code>{key.hint}</Code>
-                    </Table.Td>
-                    <Table.Td>{key.models.length > 0 ? key.models.join(", ") : t("keys.everything")}</Table.Td>
-                    <Table.Td>
-                      {key.last_used_at ? <span title={when(key.last_used_at)}>{ago(key.last_used_at)}</span> : t("keys.never")}
-                    </Table.Td>
-                    <Table.Td>
-                      {key.revoked_at ? (
-                        <Status color="gray">{t("keys.revoked")}</Status>
-                      ) : expired ? (
-                        <Status color="red">{t("keys.expired")}</Status>
-                      ) : key.expires_at ? (
-                        when(key.expires_at)
-                      ) : (
-                        t("keys.noExpiry")
-                      )}
-                    </Table.Td>
-                    <Table.Td>
-                      {!key.revoked_at && (
-                        <Group gap="xs" justify="flex-end" wrap="nowrap">
-                          <Button
-                            size="compact-xs"
-                            variant="default"
-                            onClick={() => setRenaming(key)}
-                            aria-label={t("keys.renameNamed", { name: key.name })}
-                          >
-                            {t("action.rename")}
-                          </Button>
-                          <Button
-                            size="compact-xs"
-                            variant="light"
-                            color="red"
-                            onClick={() => setRevoking(key)}
-                            aria-label={t("keys.revokeNamed", { name: key.name })}
-                          >
-                            {t("keys.revoke")}
-                          </Button>
-                        </Group>
-                      )}
-                    </Table.Td>
-                  </Table.Tr>
-                );
-              })}
-            </Table.Tbody>
-          </Table>
-        </Table.ScrollContainer>
+        <WideTable label={t("nav.keys")} minWidth={640} spacing="sm">
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>{t("field.name")}</Table.Th>
+              <Table.Th>{t("keys.key")}</Table.Th>
+              <Table.Th>{t("keys.scope")}</Table.Th>
+              <Table.Th>{t("keys.used")}</Table.Th>
+              <Table.Th>{t("keys.expires")}</Table.Th>
+              <Table.Th>{t("field.actions")}</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {list.map((key) => {
+              const expired = key.expires_at !== null && key.expires_at !== undefined && key.expires_at < Date.now();
+              return (
+                <Table.Tr key={key.id}>
+                  <Table.Td fw={500}>{key.name}</Table.Td>
+                  <Table.Td>
+                    <Code>{key.hint}</Code>
+                  </Table.Td>
+                  <Table.Td>{key.models.length > 0 ? key.models.join(", ") : t("keys.everything")}</Table.Td>
+                  <Table.Td>
+                    {key.last_used_at ? <span title={when(key.last_used_at)}>{ago(key.last_used_at)}</span> : t("keys.never")}
+                  </Table.Td>
+                  <Table.Td>
+                    {key.revoked_at ? (
+                      <Status color="gray">{t("keys.revoked")}</Status>
+                    ) : expired ? (
+                      <Status color="red">{t("keys.expired")}</Status>
+                    ) : key.expires_at ? (
+                      when(key.expires_at)
+                    ) : (
+                      t("keys.noExpiry")
+                    )}
+                  </Table.Td>
+                  <Table.Td>
+                    {!key.revoked_at && (
+                      <Group gap="xs" justify="flex-end" wrap="nowrap">
+                        <Button
+                          size="compact-xs"
+                          variant="default"
+                          onClick={() => setRenaming(key)}
+                          aria-label={t("keys.renameNamed", { name: key.name })}
+                        >
+                          {t("action.rename")}
+                        </Button>
+                        <Button
+                          size="compact-xs"
+                          variant="light"
+                          color="red"
+                          onClick={() => setRevoking(key)}
+                          aria-label={t("keys.revokeNamed", { name: key.name })}
+                        >
+                          {t("keys.revoke")}
+                        </Button>
+                      </Group>
+                    )}
+                  </Table.Td>
+                </Table.Tr>
+              );
+            })}
+          </Table.Tbody>
+        </WideTable>
       )}
       {kind === "model" && usable.length > 0 && (
         <Paper withBorder p="md" radius="lg">

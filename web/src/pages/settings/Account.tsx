@@ -21,6 +21,7 @@ import { useSession } from "../../api/session";
 import { LANGUAGES, setLanguage } from "../../i18n";
 import { done, ErrorNote, failed, Waiting } from "../../ui/feedback";
 import { ago } from "../../ui/format";
+import { WideTable } from "../../ui/WideTable";
 import { NewPassword } from "../SetUp";
 
 export function Account() {
@@ -163,42 +164,40 @@ function Sessions() {
       {sessions.isPending && <Waiting />}
       {sessions.isError && <ErrorNote error={sessions.error} again={() => void sessions.refetch()} />}
       {sessions.data && (
-        <Table.ScrollContainer minWidth={560}>
-          <Table>
-            <Table.Thead>
-              <Table.Tr>
-                <Table.Th>{t("account.device")}</Table.Th>
-                <Table.Th>{t("account.address")}</Table.Th>
-                <Table.Th>{t("account.seen")}</Table.Th>
-                <Table.Th>{t("field.actions")}</Table.Th>
+        <WideTable label={t("account.sessions")} minWidth={560}>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>{t("account.device")}</Table.Th>
+              <Table.Th>{t("account.address")}</Table.Th>
+              <Table.Th>{t("account.seen")}</Table.Th>
+              <Table.Th>{t("field.actions")}</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {sessions.data.sessions.map((s) => (
+              <Table.Tr key={s.id}>
+                <Table.Td maw={360}>
+                  <Text size="sm" truncate title={s.user_agent}>
+                    {s.user_agent || t("account.unknownDevice")}
+                  </Text>
+                </Table.Td>
+                <Table.Td>{s.ip}</Table.Td>
+                <Table.Td>{ago(s.last_seen_at)}</Table.Td>
+                <Table.Td ta="right">
+                  {s.current ? (
+                    <Badge variant="default" tt="none">
+                      {t("account.this")}
+                    </Badge>
+                  ) : (
+                    <Button size="compact-xs" variant="default" onClick={() => end.mutate(s.id)}>
+                      {t("account.end")}
+                    </Button>
+                  )}
+                </Table.Td>
               </Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {sessions.data.sessions.map((s) => (
-                <Table.Tr key={s.id}>
-                  <Table.Td maw={360}>
-                    <Text size="sm" truncate title={s.user_agent}>
-                      {s.user_agent || t("account.unknownDevice")}
-                    </Text>
-                  </Table.Td>
-                  <Table.Td>{s.ip}</Table.Td>
-                  <Table.Td>{ago(s.last_seen_at)}</Table.Td>
-                  <Table.Td ta="right">
-                    {s.current ? (
-                      <Badge variant="default" tt="none">
-                        {t("account.this")}
-                      </Badge>
-                    ) : (
-                      <Button size="compact-xs" variant="default" onClick={() => end.mutate(s.id)}>
-                        {t("account.end")}
-                      </Button>
-                    )}
-                  </Table.Td>
-                </Table.Tr>
-              ))}
-            </Table.Tbody>
-          </Table>
-        </Table.ScrollContainer>
+            ))}
+          </Table.Tbody>
+        </WideTable>
       )}
     </Stack>
   );

@@ -7,6 +7,7 @@ import { ApiError, api, body, type Schemas } from "../../api/client";
 import { useSession } from "../../api/session";
 import { Confirm, done, ErrorNote, failed, Waiting } from "../../ui/feedback";
 import { ago } from "../../ui/format";
+import { WideTable } from "../../ui/WideTable";
 import { NewPassword } from "../SetUp";
 
 const ROLES = ["owner", "admin", "editor", "member"] as const;
@@ -40,58 +41,56 @@ export function Members() {
       {members.isPending && <Waiting />}
       {members.isError && <ErrorNote error={members.error} again={() => void members.refetch()} />}
       {members.data && (
-        <Table.ScrollContainer minWidth={600}>
-          <Table verticalSpacing="sm">
-            <Table.Thead>
-              <Table.Tr>
-                <Table.Th>{t("field.name")}</Table.Th>
-                <Table.Th>{t("field.email")}</Table.Th>
-                <Table.Th>{t("members.role")}</Table.Th>
-                <Table.Th>{t("members.seen")}</Table.Th>
-                <Table.Th>{t("field.actions")}</Table.Th>
-              </Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {members.data.members.map((m) => {
-                const above = !may("owner") && (m.role === "owner" || m.role === "admin");
-                const self = m.user_id === session?.user.id;
-                return (
-                  <Table.Tr key={m.user_id}>
-                    <Table.Td fw={500}>{m.name}</Table.Td>
-                    <Table.Td>{m.email}</Table.Td>
-                    <Table.Td>
-                      {above || self ? (
-                        t(`role.${m.role}` as "role.owner")
-                      ) : (
-                        <NativeSelect
-                          size="xs"
-                          aria-label={t("members.roleOf", { name: m.name })}
-                          value={m.role}
-                          onChange={(e) => role.mutate({ id: m.user_id, role: e.currentTarget.value })}
-                          data={roles.map((value) => ({ value, label: t(`role.${value}`) }))}
-                        />
-                      )}
-                    </Table.Td>
-                    <Table.Td>{m.last_login_at ? ago(m.last_login_at) : t("keys.never")}</Table.Td>
-                    <Table.Td ta="right">
-                      {!above && !self && (
-                        <Button
-                          size="compact-xs"
-                          variant="light"
-                          color="red"
-                          onClick={() => setRemoving(m)}
-                          aria-label={t("members.removeNamed", { name: m.name })}
-                        >
-                          {t("members.remove")}
-                        </Button>
-                      )}
-                    </Table.Td>
-                  </Table.Tr>
-                );
-              })}
-            </Table.Tbody>
-          </Table>
-        </Table.ScrollContainer>
+        <WideTable label={t("settings.members")} minWidth={600} spacing="sm">
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>{t("field.name")}</Table.Th>
+              <Table.Th>{t("field.email")}</Table.Th>
+              <Table.Th>{t("members.role")}</Table.Th>
+              <Table.Th>{t("members.seen")}</Table.Th>
+              <Table.Th>{t("field.actions")}</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {members.data.members.map((m) => {
+              const above = !may("owner") && (m.role === "owner" || m.role === "admin");
+              const self = m.user_id === session?.user.id;
+              return (
+                <Table.Tr key={m.user_id}>
+                  <Table.Td fw={500}>{m.name}</Table.Td>
+                  <Table.Td>{m.email}</Table.Td>
+                  <Table.Td>
+                    {above || self ? (
+                      t(`role.${m.role}` as "role.owner")
+                    ) : (
+                      <NativeSelect
+                        size="xs"
+                        aria-label={t("members.roleOf", { name: m.name })}
+                        value={m.role}
+                        onChange={(e) => role.mutate({ id: m.user_id, role: e.currentTarget.value })}
+                        data={roles.map((value) => ({ value, label: t(`role.${value}`) }))}
+                      />
+                    )}
+                  </Table.Td>
+                  <Table.Td>{m.last_login_at ? ago(m.last_login_at) : t("keys.never")}</Table.Td>
+                  <Table.Td ta="right">
+                    {!above && !self && (
+                      <Button
+                        size="compact-xs"
+                        variant="light"
+                        color="red"
+                        onClick={() => setRemoving(m)}
+                        aria-label={t("members.removeNamed", { name: m.name })}
+                      >
+                        {t("members.remove")}
+                      </Button>
+                    )}
+                  </Table.Td>
+                </Table.Tr>
+              );
+            })}
+          </Table.Tbody>
+        </WideTable>
       )}
       {adding && <Add roles={roles} onClose={() => setAdding(false)} onAdded={refresh} />}
       <Confirm

@@ -8,6 +8,7 @@ import { useSession } from "../../api/session";
 import { ErrorNote, failed, Waiting } from "../../ui/feedback";
 import { bytes, when } from "../../ui/format";
 import { Status } from "../../ui/Status";
+import { WideTable } from "../../ui/WideTable";
 
 const COLOR: Record<string, string> = { ok: "green", warn: "yellow", fail: "red" };
 
@@ -134,34 +135,32 @@ export function System() {
           onChange={(e) => setFilter(e.currentTarget.value)}
           maw={320}
         />
-        <Table.ScrollContainer minWidth={680}>
-          <Table>
-            <Table.Thead>
-              <Table.Tr>
-                <Table.Th>{t("system.key")}</Table.Th>
-                <Table.Th>{t("system.value")}</Table.Th>
-                <Table.Th>{t("system.source")}</Table.Th>
-                <Table.Th>{t("system.meaning")}</Table.Th>
+        <WideTable label={t("system.config")} minWidth={680}>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>{t("system.key")}</Table.Th>
+              <Table.Th>{t("system.value")}</Table.Th>
+              <Table.Th>{t("system.source")}</Table.Th>
+              <Table.Th>{t("system.meaning")}</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {config.map((c) => (
+              <Table.Tr key={c.key}>
+                <Table.Td>
+                  <Code>{c.key}</Code>
+                </Table.Td>
+                <Table.Td style={{ overflowWrap: "anywhere" }}>{c.value}</Table.Td>
+                <Table.Td>{c.source}</Table.Td>
+                <Table.Td>
+                  <Text size="sm" c="dimmed">
+                    {c.description}
+                  </Text>
+                </Table.Td>
               </Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {config.map((c) => (
-                <Table.Tr key={c.key}>
-                  <Table.Td>
-                    <Code>{c.key}</Code>
-                  </Table.Td>
-                  <Table.Td style={{ overflowWrap: "anywhere" }}>{c.value}</Table.Td>
-                  <Table.Td>{c.source}</Table.Td>
-                  <Table.Td>
-                    <Text size="sm" c="dimmed">
-                      {c.description}
-                    </Text>
-                  </Table.Td>
-                </Table.Tr>
-              ))}
-            </Table.Tbody>
-          </Table>
-        </Table.ScrollContainer>
+            ))}
+          </Table.Tbody>
+        </WideTable>
       </Stack>
     </Stack>
   );
