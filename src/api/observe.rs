@@ -57,7 +57,7 @@ pub async fn observe<B: MessageBody + 'static>(req: ServiceRequest, next: Next<B
         req.into_response(HttpResponse::NoContent().finish()).map_into_boxed_body()
     } else {
         match AssertUnwindSafe(next.call(req)).catch_unwind().await {
-            Ok(Ok(res)) => match res.response().error().map(|e| own_error(e)) {
+            Ok(Ok(res)) => match res.response().error().map(own_error) {
                 Some(e) => {
                     log_fault(&e, &id);
                     ServiceResponse::new(res.request().clone(), error::response(&e, error::is_openai_path(&path)))

@@ -115,10 +115,11 @@ impl Client {
             }
         }
         let answer = Answer { status, headers, bytes };
-        if status == 200 && answer.bytes.starts_with(b"{") {
-            if let Some(token) = answer.json()["csrf_token"].as_str() {
-                *self.csrf.lock() = Some(token.to_owned());
-            }
+        if status == 200
+            && answer.bytes.starts_with(b"{")
+            && let Some(token) = answer.json()["csrf_token"].as_str()
+        {
+            *self.csrf.lock() = Some(token.to_owned());
         }
         answer
     }

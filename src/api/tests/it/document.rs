@@ -89,7 +89,8 @@ fn fits(document: &Value, schema: &Value, value: &Value, every: bool, at: &str) 
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    if !allowed.is_empty() && !allowed.contains(&is) && !(is == "integer" && allowed.contains(&"number")) {
+    let fitting = allowed.contains(&is) || (is == "integer" && allowed.contains(&"number"));
+    if !allowed.is_empty() && !fitting {
         return wrong("the type is another");
     }
     if schema["enum"].as_array().is_some_and(|e| !e.contains(value)) {
