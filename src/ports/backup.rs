@@ -22,4 +22,8 @@ pub trait Backup: Send + Sync + 'static {
     /// Writes a consistent picture of everything (records, blobs, master key) into one checksummed file, beside
     /// ongoing writes. Every write acknowledged before the call is in it. `to` appears whole or not at all.
     async fn backup(&self, to: &Path) -> Result<BackupReport>;
+    /// What had to be repaired when the store was opened, for people.
+    fn recovered(&self) -> Option<String> {
+        None
+    }
 }

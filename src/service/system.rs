@@ -80,7 +80,10 @@ impl System {
         });
         let (disk_free_bytes, disk_total_bytes, pss_bytes, memory_total_bytes, memory_available_bytes) = measured.await.map_err(Error::internal)?;
         let mut checks = vec![match self.ready().await {
-            Ok(()) => Check { name: "store", status: CheckStatus::Ok, message: "the store answers".into(), hint: String::new() },
+            Ok(()) => match self.backup.recovered() {
+                Some(what) => Check { name: "store", status: CheckStatus::Warn, message: what, hint: "what was written after that export is lost; look for it in a backup, and check the disk".into() },
+                None => Check { name: "store", status: CheckStatus::Ok, message: "the store answers".into(), hint: String::new() },
+            },
             Err(e) => Check { name: "store", status: CheckStatus::Fail, message: e.message, hint: "look into the log; restore a backup if the data is damaged".into() },
         }];
         let low = disk_free_bytes < LOW_DISK_BYTES;

@@ -3,6 +3,7 @@
 //! A zstd stream of a tar (`manifest.json`, `records`, `blobs/…`), then a trailer: [`MAGIC`] and the SHA-256 of all that
 //! stands before it. A file that was cut off or changed has no fitting trailer.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     SCHEMA_VERSION, Store,
     blobs::{files_below, io_error, sync_dir},
-    commit::{Job, store_error},
+    commit::{Changes, Job, check_space, store_error},
 };
 
 const MAGIC: &[u8; 16] = b"filbert-backup-1";
@@ -35,6 +36,9 @@ fn invalid(path: &Path, why: &str) -> Error {
     Error::new(Code::InvalidBackup, format!("`{}` cannot be restored: {why}; nothing was changed", path.display()))
 }
 
+/// Stands for the length of a value that was removed.
+const REMOVED: u64 = u64::MAX;
+
 /// Writes every key and value of `tree` as (length, bytes) pairs, lengths 8 bytes little-endian. Returns how many.
 pub fn dump(tree: &sled::Tree, to: &mut impl Write) -> Result<u64> {
     let mut n = 0;
@@ -48,19 +52,42 @@ pub fn dump(tree: &sled::Tree, to: &mut impl Write) -> Result<u64> {
     Ok(n)
 }
 
-fn read_part(from: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
+/// Appends changes to a dump: later entries win, [`REMOVED`] removes. Returns how many.
+fn append(changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>, to: &mut impl Write) -> Result<u64> {
+    let n = changes.len() as u64;
+    let mut write = |length: u64, bytes: &[u8]| to.write_all(&length.to_le_bytes()).and_then(|()| to.write_all(bytes)).map_err(io_error);
+    for (key, value) in changes {
+        write(key.len() as u64, &key)?;
+        match value {
+            Some(value) => write(value.len() as u64, &value)?,
+            None => write(REMOVED, &[])?,
+        }
+    }
+    Ok(n)
+}
+
+/// What one length announces.
+enum Part {
+    Bytes(Vec<u8>),
+    Removed,
+}
+
+fn read_part(from: &mut impl Read) -> std::io::Result<Option<Part>> {
     let mut length = [0; 8];
     match from.read_exact(&mut length) {
         Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
         other => other?,
     }
     let length = u64::from_le_bytes(length);
+    if length == REMOVED {
+        return Ok(Some(Part::Removed));
+    }
     if length > LONGEST {
         return Err(std::io::Error::other("a record is longer than can be"));
     }
     let mut bytes = Vec::new();
     from.take(length).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != length { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(Some(bytes)) }
+    if bytes.len() as u64 != length { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(Some(Part::Bytes(bytes))) }
 }
 
 /// Copies what passes into a digest and a count.
@@ -145,7 +172,7 @@ pub fn unpack(path: &Path, dir: &Path) -> Result<BackupReport> {
     let db = crate::open_db(&dir.join("db"), 16)?;
     let tree = db.open_tree("data").map_err(store_error)?;
     let mut manifest: Option<Manifest> = None;
-    let (mut records, mut blobs) = (0, 0);
+    let (mut entries, mut blobs) = (0, 0);
     for entry in tar.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let name = entry.path().map_err(damaged)?.to_string_lossy().into_owned();
@@ -154,9 +181,12 @@ pub fn unpack(path: &Path, dir: &Path) -> Result<BackupReport> {
             "records" => {
                 let mut from = BufReader::new(&mut entry);
                 while let Some(key) = read_part(&mut from).map_err(damaged)? {
-                    let value = read_part(&mut from).map_err(damaged)?.ok_or_else(|| invalid(path, "its records end too early"))?;
-                    tree.insert(key, value).map_err(store_error)?;
-                    records += 1;
+                    let Part::Bytes(key) = key else { return Err(invalid(path, "a record in it has no key")) };
+                    match read_part(&mut from).map_err(damaged)?.ok_or_else(|| invalid(path, "its records end too early"))? {
+                        Part::Bytes(value) => drop(tree.insert(key, value).map_err(store_error)?),
+                        Part::Removed => drop(tree.remove(key).map_err(store_error)?),
+                    }
+                    entries += 1;
                 }
             }
             _ => {
@@ -175,11 +205,21 @@ pub fn unpack(path: &Path, dir: &Path) -> Result<BackupReport> {
     if manifest.schema > SCHEMA_VERSION {
         return Err(invalid(path, &format!("it was made by a newer version (schema {}, this one knows {SCHEMA_VERSION})", manifest.schema)));
     }
-    if (manifest.records, manifest.blobs) != (records, blobs) {
+    if (manifest.records, manifest.blobs) != (entries, blobs) {
         return Err(invalid(path, "it holds fewer records or blobs than it says"));
     }
     db.flush().map_err(store_error)?;
-    Ok(BackupReport { records, blobs, bytes: length + TRAILER, sha256 })
+    File::open(dir.join("db/db")).and_then(|f| f.sync_all()).map_err(io_error)?;
+    sync_below(dir).map_err(io_error)?;
+    Ok(BackupReport { records: entries, blobs, bytes: length + TRAILER, sha256 })
+}
+
+/// Makes the entries of a folder and of all folders below durable.
+fn sync_below(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)?.flatten().filter(|e| e.path().is_dir()) {
+        sync_below(&entry.path())?;
+    }
+    sync_dir(dir)
 }
 
 /// Restores a backup into `dir`, which must be absent or empty. Everything is checked and unpacked beside it first.
@@ -210,34 +250,55 @@ struct Picture {
 }
 
 impl Store {
-    /// A consistent picture: records dumped and blobs linked between two groups of commits.
+    /// A consistent picture, taken beside ongoing writes: the tree is read while the committer notes what changes; between
+    /// two groups of commits the notes are added, and the picture is the tree of that moment. Blobs are linked, those that
+    /// are there already before that moment.
     async fn picture(&self, with_blobs: bool) -> Result<Picture> {
+        check_space(&self.dir, self.settings.min_free_bytes)?;
+        let _turn = self.pictures.lock().await;
         let folder = tempfile::Builder::new().prefix("picture-").tempdir_in(self.dir.join("run")).map_err(io_error)?;
-        let (to, blobs) = (folder.path().to_owned(), with_blobs.then(|| self.dir.join("blobs")));
+        self.still(|_, changes| *changes = Some(BTreeMap::new())).await?;
+        // However it ends, the notes end too.
+        let outcome = self.copy(folder.path(), with_blobs).await;
+        if outcome.is_err() {
+            let _ = self.still(|_, changes| *changes = None).await;
+        }
+        Ok(Picture { records: outcome?, folder })
+    }
+
+    async fn copy(&self, to: &Path, with_blobs: bool) -> Result<u64> {
+        let (tree, file, blobs) = (self.tree.clone(), to.join("records"), with_blobs.then(|| self.dir.join("blobs")));
+        let (folder, root) = (to.join("blobs"), blobs.clone());
+        let (mut out, entries) = tokio::task::spawn_blocking(move || -> Result<_> {
+            let mut out = BufWriter::new(File::create(file).map_err(io_error)?);
+            let n = dump(&tree, &mut out)?;
+            out.flush().map_err(io_error)?;
+            if let Some(root) = root {
+                link(&root, &folder).map_err(io_error)?;
+            }
+            Ok((out, n))
+        })
+        .await
+        .map_err(Error::internal)??;
+        let folder = to.join("blobs");
+        let changes = self
+            .still(move |_, changes| {
+                let taken = changes.take().unwrap_or_default();
+                blobs.map_or(Ok(()), |root| link(&root, &folder)).map(|()| taken)
+            })
+            .await?
+            .map_err(io_error)?;
+        let more = append(changes, &mut out)?;
+        out.flush().map_err(io_error)?;
+        Ok(entries + more)
+    }
+
+    /// Runs `work` between two groups of commits.
+    async fn still<T: Send + 'static>(&self, work: impl FnOnce(&sled::Tree, &mut Changes) -> T + Send + 'static) -> Result<T> {
         let (done, answer) = tokio::sync::oneshot::channel();
-        let work = move |tree: &sled::Tree| {
-            let take = || -> Result<u64> {
-                let mut out = BufWriter::new(File::create(to.join("records")).map_err(io_error)?);
-                let n = dump(tree, &mut out)?;
-                out.flush().map_err(io_error)?;
-                if let Some(root) = blobs {
-                    for name in files_below(&root).map_err(io_error)? {
-                        let link = to.join("blobs").join(&name);
-                        std::fs::create_dir_all(link.parent().unwrap_or(&to)).map_err(io_error)?;
-                        match std::fs::hard_link(root.join(&name), &link) {
-                            // Deleted since it was listed.
-                            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                            other => other.map_err(io_error)?,
-                        }
-                    }
-                }
-                Ok(n)
-            };
-            let _ = done.send(take());
-        };
-        self.jobs.send(Job::Still(Box::new(work))).await.map_err(|_| crate::closed())?;
-        let records = answer.await.map_err(|_| crate::closed())??;
-        Ok(Picture { folder, records })
+        let job = move |tree: &sled::Tree, changes: &mut Changes| drop(done.send(work(tree, changes)));
+        self.jobs.send(Job::Still(Box::new(job))).await.map_err(|_| crate::closed())?;
+        answer.await.map_err(|_| crate::closed())
     }
 
     /// Writes the records, without blobs, into the folder of exports, and removes the oldest beyond `exports_kept`.
@@ -248,9 +309,12 @@ impl Store {
         tokio::task::spawn_blocking(move || {
             let name = format!("{}.filbert", uuid::Uuid::now_v7());
             let report = pack(&picture.folder.path().join("records"), picture.records, None, &folder.join(name))?;
-            let all = exports(&folder);
-            for old in all.iter().take(all.len().saturating_sub(keep)) {
-                let _ = std::fs::remove_file(old);
+            // The newest one from before a migration stays beside the regular ones.
+            let (before, regular): (Vec<PathBuf>, Vec<PathBuf>) = exports(&folder).into_iter().partition(|p| is_from_before_a_migration(p));
+            for (all, keep) in [(before, 1), (regular, keep)] {
+                for old in all.iter().take(all.len().saturating_sub(keep)) {
+                    let _ = std::fs::remove_file(old);
+                }
             }
             Ok(report)
         })
@@ -259,11 +323,33 @@ impl Store {
     }
 }
 
-/// Exports in `folder`, oldest first: their names are time-ordered.
+fn is_from_before_a_migration(path: &Path) -> bool {
+    path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("before-"))
+}
+
+/// Links every blob that is not linked yet.
+fn link(root: &Path, to: &Path) -> std::io::Result<()> {
+    for name in files_below(root)? {
+        let link = to.join(&name);
+        if link.exists() {
+            continue;
+        }
+        std::fs::create_dir_all(link.parent().unwrap_or(to))?;
+        match std::fs::hard_link(root.join(&name), &link) {
+            // Deleted since it was listed.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Exports in `folder`, oldest first: their names end in an id that is ordered by time.
 pub fn exports(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
     let mut all: Vec<PathBuf> = entries.filter(|p| p.extension().is_some_and(|e| e == "filbert")).collect();
-    all.sort_unstable();
+    let made = |p: &PathBuf| p.file_stem().and_then(|n| n.to_str()).and_then(|n| n.get(n.len().saturating_sub(36)..)).unwrap_or_default().to_owned();
+    all.sort_by_key(made);
     all
 }
 
@@ -278,5 +364,8 @@ impl Backup for Store {
         })
         .await
         .map_err(Error::internal)?
+    }
+    fn recovered(&self) -> Option<String> {
+        self.recovered.clone()
     }
 }

@@ -53,7 +53,8 @@ fn absent<T>(outcome: std::io::Result<T>) -> Result<Option<T>> {
 impl Blobs for Store {
     async fn put(&self, name: &BlobName, mut data: BoxStream<'_, std::io::Result<Bytes>>, limit: Option<u64>) -> Result<u64> {
         let path = self.blob_path(name)?;
-        let part = self.dir.join("blobs").join(UNFINISHED).join(uuid::Uuid::now_v7().to_string());
+        let root = self.dir.join("blobs");
+        let part = root.join(UNFINISHED).join(uuid::Uuid::now_v7().to_string());
         // Removes what was begun, also when the caller goes away in the middle.
         let guard = tempfile::TempPath::try_from_path(&part).map_err(io_error)?;
         let mut file = tokio::fs::File::create(&part).await.map_err(io_error)?;
@@ -73,7 +74,8 @@ impl Blobs for Store {
             let folder = path.parent().unwrap_or(&path).to_owned();
             std::fs::create_dir_all(&folder).map_err(io_error)?;
             guard.persist(&path).map_err(|e| io_error(e.error))?;
-            sync_dir(&folder).map_err(io_error)
+            // Folders that are new are entries of theirs.
+            folder.ancestors().take_while(|a| a.starts_with(&root)).try_for_each(sync_dir).map_err(io_error)
         })
         .await
         .map_err(Error::internal)??;

@@ -8,14 +8,19 @@ use ports::records::{Batch, Write, check, taken_error};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::keys::{self, Row};
+use crate::seen::Seen;
 
 /// Work for the committer.
 pub enum Job {
     Commit(Batch, oneshot::Sender<Result<()>>),
     /// Runs between two groups: what it sees is everything acknowledged so far and nothing else.
-    Still(Box<dyn FnOnce(&sled::Tree) + Send>),
+    Still(Box<dyn FnOnce(&sled::Tree, &mut Changes) + Send>),
     Close(oneshot::Sender<()>),
 }
+
+/// What changed since somebody began to read the tree: keys with their last values, `None` for what was removed.
+/// Nothing is noted while it is `None`. Pictures are taken one at a time.
+pub type Changes = Option<BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
 
 /// Most batches in a group.
 const GROUP: usize = 512;
@@ -29,9 +34,23 @@ pub struct Committer {
     pub jobs: mpsc::Receiver<Job>,
     pub dir: PathBuf,
     pub min_free_bytes: u64,
+    sequence: u64,
+    seen: Seen,
+    changes: Changes,
+}
+
+/// Whether the disk of `dir` has at least `wanted` bytes left. Errors: `storage_full`.
+pub fn check_space(dir: &std::path::Path, wanted: u64) -> Result<()> {
+    let free = nix::sys::statvfs::statvfs(dir).map(|s| s.blocks_available() as u64 * s.fragment_size() as u64);
+    if free.is_ok_and(|free| free < wanted) { Err(full()) } else { Ok(()) }
 }
 
 impl Committer {
+    pub fn new(db: sled::Db, tree: sled::Tree, jobs: mpsc::Receiver<Job>, dir: PathBuf, min_free_bytes: u64) -> Result<Self> {
+        let sequence = tree.get(keys::SEQUENCE).map_err(store_error)?.map_or(0, |v| number(&v));
+        Ok(Self { db, tree, jobs, seen: Seen::new(dir.clone()), dir, min_free_bytes, sequence, changes: None })
+    }
+
     /// Runs until it is closed or every sender is gone. Blocks: give it a thread of its own.
     pub fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
@@ -50,10 +69,12 @@ impl Committer {
             }
             self.commit(group);
             match after {
-                Some(Job::Still(work)) => work(&self.tree),
+                Some(Job::Still(work)) => work(&self.tree, &mut self.changes),
                 Some(Job::Close(done)) => {
                     if let Err(e) = self.db.flush() {
                         tracing::error!(error = %e, "the store could not be flushed at its end");
+                    } else {
+                        self.seen.end(self.sequence);
                     }
                     drop(self.tree);
                     drop(self.db);
@@ -65,7 +86,7 @@ impl Committer {
         }
     }
 
-    fn commit(&self, group: Vec<(Batch, oneshot::Sender<Result<()>>)>) {
+    fn commit(&mut self, group: Vec<(Batch, oneshot::Sender<Result<()>>)>) {
         if group.is_empty() {
             return;
         }
@@ -86,11 +107,10 @@ impl Committer {
         }
     }
 
-    fn write(&self, pending: Pending) -> Result<()> {
-        let free = nix::sys::statvfs::statvfs(&self.dir).map(|s| s.blocks_available() as u64 * s.fragment_size() as u64);
-        if free.is_ok_and(|free| free < self.min_free_bytes) {
-            return Err(full());
-        }
+    fn write(&mut self, mut pending: Pending) -> Result<()> {
+        check_space(&self.dir, self.min_free_bytes)?;
+        pending.insert(keys::SEQUENCE.to_vec(), Some((self.sequence + 1).to_be_bytes().to_vec()));
+        let noted = self.changes.is_some().then(|| pending.clone());
         let (mut batch, mut back) = (sled::Batch::default(), sled::Batch::default());
         for (key, value) in pending {
             match self.tree.get(&key).map_err(store_error)? {
@@ -104,13 +124,19 @@ impl Committer {
         }
         // sled's flush hands the log to the kernel without waiting for the disk; power loss needs the disk's word as well.
         let outcome = self.tree.apply_batch(batch).and_then(|()| self.db.flush()).and_then(|_| Ok(std::fs::File::open(self.dir.join("db/db"))?.sync_data()?));
-        outcome.map_err(|e| {
+        if let Err(e) = outcome {
             // Readers must not go on seeing what was refused.
             if let Err(again) = self.tree.apply_batch(back) {
                 tracing::error!(error = %again, "a refused write could not be taken back");
             }
-            store_error(e)
-        })
+            return Err(store_error(e));
+        }
+        self.sequence += 1;
+        self.seen.tell(self.sequence);
+        if let (Some(changes), Some(noted)) = (&mut self.changes, noted) {
+            changes.extend(noted);
+        }
+        Ok(())
     }
 
     fn value(&self, key: &[u8], pending: &Pending, own: &Pending) -> Result<Option<Vec<u8>>> {

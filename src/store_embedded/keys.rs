@@ -5,7 +5,7 @@
 //! | `r` | kind 0 tenant id | the record ([`Row`]) |
 //! | `i` | kind 0 index 0 tenant key-escaped id | empty |
 //! | `c` | kind 0 tenant | number of records, 8 bytes big-endian |
-//! | `m` | name | the store's own notes (schema version) |
+//! | `m` | name | the store's own notes (schema version, sequence) |
 //!
 //! Index keys are escaped (0 → 0 255, end → 0 0), so that bytes sort as the keys do and none is another's beginning.
 
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 /// Where the schema version stands.
 pub const SCHEMA: &[u8] = b"mschema";
+
+/// How many groups were committed, 8 bytes big-endian: what a log that lost its end falls behind with.
+pub const SEQUENCE: &[u8] = b"msequence";
 
 /// A record as it is kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]

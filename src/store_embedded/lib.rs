@@ -13,6 +13,7 @@ mod keys;
 mod lock;
 mod migrate;
 mod records;
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +65,8 @@ pub struct Store {
     settings: Settings,
     /// Set when the database had to be restored from an export: what happened, for the log and `doctor`.
     recovered: Option<String>,
+    /// One picture at a time: the committer notes changes for one reader.
+    pictures: tokio::sync::Mutex<()>,
     _lock: lock::Lock,
 }
 
@@ -86,13 +89,23 @@ fn open_checked(dir: &Path, settings: &Settings) -> Result<(sled::Db, sled::Tree
     let tree = std::panic::catch_unwind(AssertUnwindSafe(|| -> Result<sled::Tree> {
         let tree = db.open_tree("data").map_err(store_error)?;
         let fresh = tree.is_empty();
+        let sequence = tree.get(keys::SEQUENCE).map_err(store_error)?.map_or(0, |v| commit::number(&v));
+        let seen = seen::read(dir);
+        if seen.is_some_and(|seen| sequence < seen) || (fresh && (seen.is_some() || seen::has_history(dir))) {
+            return Err(Error::new(Code::StoreCorrupt, "the database has lost what it held: its files were emptied, cut off or replaced"));
+        }
         match tree.get(keys::SCHEMA).map_err(store_error)? {
             None if fresh => {
                 tree.insert(keys::SCHEMA, &SCHEMA_VERSION.to_be_bytes()).map_err(store_error)?;
                 db.flush().map_err(store_error)?;
+                std::fs::File::open(dir.join("db/db")).and_then(|f| f.sync_all()).and_then(|()| blobs::sync_dir(&dir.join("db"))).map_err(io_error)?;
             }
             None => return Err(Error::new(Code::StoreCorrupt, "the database has records but no schema version")),
             Some(_) => {}
+        }
+        if seen.is_none() {
+            seen::write(dir, sequence)?;
+            blobs::sync_dir(dir).map_err(io_error)?;
         }
         Ok(tree)
     }));
@@ -113,9 +126,10 @@ fn recover(dir: &Path, settings: &Settings, why: &Error) -> Result<(sled::Db, sl
         return Err(Error::new(Code::StoreCorrupt, hint).source(why.clone()));
     };
     let aside = dir.join(format!("db.damaged-{}", uuid::Uuid::now_v7()));
-    std::fs::rename(dir.join("db"), &aside).map_err(io_error)?;
-    std::fs::rename(beside.path().join("db"), dir.join("db")).map_err(io_error)?;
+    swap(&beside.path().join("db"), &dir.join("db"), &aside).map_err(io_error)?;
     blobs::sync_dir(dir).map_err(io_error)?;
+    // What the export lacks is lost; the new database is not to be measured by the old one.
+    let _ = std::fs::remove_file(dir.join("seen"));
     let (db, tree) = open_checked(dir, settings)?;
     let what = format!(
         "the database did not open ({}); {} rows were restored from the export `{}`, and the damaged files were moved to `{}`",
@@ -125,6 +139,24 @@ fn recover(dir: &Path, settings: &Settings, why: &Error) -> Result<(sled::Db, sl
         aside.display()
     );
     Ok((db, tree, what))
+}
+
+/// Puts `new` where `old` is and `old` where `aside` names, so that at every moment a database stands at `old`'s place
+/// or the next start sees that one is missing.
+fn swap(new: &Path, old: &Path, aside: &Path) -> std::io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    if !old.exists() {
+        return std::fs::rename(new, old);
+    }
+    std::fs::rename(new, aside)?;
+    if renameat2(AT_FDCWD, aside, AT_FDCWD, old, RenameFlags::RENAME_EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    // A file system that cannot exchange.
+    let third = aside.with_extension("new");
+    std::fs::rename(aside, &third)?;
+    std::fs::rename(old, aside)?;
+    std::fs::rename(&third, old)
 }
 
 impl Store {
@@ -148,6 +180,9 @@ impl Store {
         for entry in std::fs::read_dir(dir.join("run")).map_err(io_error)?.flatten().filter(|e| e.path().is_dir()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
+        for entry in std::fs::read_dir(dir.join("exports")).map_err(io_error)?.flatten().filter(|e| e.path().extension().is_none_or(|e| e != "filbert")) {
+            let _ = std::fs::remove_file(entry.path());
+        }
         let (db, tree, recovered) = match open_checked(dir, settings) {
             Ok((db, tree)) => (db, tree, None),
             Err(why) if why.code == Code::StoreCorrupt => {
@@ -159,9 +194,9 @@ impl Store {
         };
         migrate::run(&db, &tree, MIGRATIONS, &dir.join("exports"))?;
         let (jobs, receiver) = mpsc::channel(settings.queue.max(1));
-        let committer = Committer { db, tree: tree.clone(), jobs: receiver, dir: dir.to_owned(), min_free_bytes: settings.min_free_bytes };
+        let committer = Committer::new(db, tree.clone(), receiver, dir.to_owned(), settings.min_free_bytes)?;
         std::thread::Builder::new().name("committer".into()).spawn(move || committer.run()).map_err(io_error)?;
-        Ok(Arc::new(Self { dir: dir.to_owned(), tree, jobs, settings: settings.clone(), recovered, _lock: lock }))
+        Ok(Arc::new(Self { dir: dir.to_owned(), tree, jobs, settings: settings.clone(), recovered, pictures: tokio::sync::Mutex::new(()), _lock: lock }))
     }
 
     /// Makes exports every `export_secs` for as long as the store lives. Call it once, inside a runtime.

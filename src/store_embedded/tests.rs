@@ -181,6 +181,138 @@ async fn a_damaged_database_is_restored_from_its_export_and_kept_aside() {
     }
 }
 
+/// A directory with 300 records, exported, closed.
+async fn used(dir: &Path) {
+    let store = open(dir);
+    for i in 0..300 {
+        store.commit(Batch(vec![put(&format!("{i}"), &"x".repeat(200))])).await.unwrap();
+    }
+    store.export().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_files_or_their_end_is_restored_and_never_taken_for_a_new_one() {
+    let damages: [(&str, fn(&Path)); 5] = [
+        ("removed", |dir| std::fs::remove_dir_all(dir.join("db")).unwrap()),
+        ("emptied", |dir| std::fs::write(dir.join("db/db"), b"").unwrap()),
+        ("cut in half", |dir| {
+            let file = std::fs::File::options().write(true).open(dir.join("db/db")).unwrap();
+            let length = file.metadata().unwrap().len();
+            file.set_len(length / 2).unwrap();
+        }),
+        ("cut to a page", |dir| std::fs::File::options().write(true).open(dir.join("db/db")).unwrap().set_len(4096).unwrap()),
+        // What a crash between two renames used to leave.
+        ("moved aside", |dir| std::fs::rename(dir.join("db"), dir.join("db.damaged-x")).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let dir = tempfile::tempdir().unwrap();
+        used(dir.path()).await;
+        damage(dir.path());
+        let store = open(dir.path());
+        assert!(all(&store).await.len() == 300, "{what}: {} records", all(&store).await.len());
+        // It serves, and the next start finds nothing wrong.
+        store.commit(Batch(vec![put("new", "x")])).await.unwrap();
+        store.close().await;
+        drop(store);
+        let store = open(dir.path());
+        assert!(store.recovered().is_none() && all(&store).await.len() == 301, "{what}");
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_database_without_an_export_is_an_error_and_not_an_empty_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.commit(Batch(vec![put("a", "1")])).await.unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("db")).unwrap();
+    let error = Store::open(dir.path(), &settings()).err().unwrap();
+    assert_eq!(error.code, Code::StoreCorrupt);
+    assert!(error.message.contains("restore"), "{error}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_anywhere_ends_with_all_records_or_a_clear_error_and_never_with_fewer() {
+    let origin = tempfile::tempdir().unwrap();
+    used(origin.path()).await;
+    let files: Vec<std::path::PathBuf> = std::fs::read_dir(origin.path().join("db")).unwrap().flatten().map(|e| e.path()).filter(|p| p.is_file()).collect();
+    let mut tried = 0;
+    for file in files {
+        let good = std::fs::read(&file).unwrap();
+        let step = (good.len() / 12).max(1);
+        for at in (0..good.len()).step_by(step) {
+            let dir = tempfile::tempdir().unwrap();
+            for folder in ["db", "exports", "run", "blobs"] {
+                std::fs::create_dir(dir.path().join(folder)).unwrap();
+            }
+            for part in ["db", "exports"] {
+                for entry in std::fs::read_dir(origin.path().join(part)).unwrap().flatten().filter(|e| e.path().is_file()) {
+                    std::fs::copy(entry.path(), dir.path().join(part).join(entry.file_name())).unwrap();
+                }
+            }
+            std::fs::copy(origin.path().join("seen"), dir.path().join("seen")).unwrap();
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            std::fs::write(dir.path().join("db").join(file.file_name().unwrap()), bad).unwrap();
+            tried += 1;
+            match Store::open(dir.path(), &settings()) {
+                Ok(store) => {
+                    let scan = Scan { kind: "thing", tenant: TenantId::INSTANCE, index: None, prefix: Vec::new(), exact: false, reverse: false, after: None, limit: 1_000_000 };
+                    match store.scan(scan).await {
+                        Ok(page) => assert_eq!(page.items.len(), 300, "byte {at} of {}", file.display()),
+                        Err(error) => assert_eq!(error.code, Code::StoreCorrupt),
+                    }
+                    store.close().await;
+                }
+                Err(error) => assert_eq!(error.code, Code::StoreCorrupt, "{error}"),
+            }
+        }
+    }
+    assert!(tried >= 12);
+}
+
+#[tokio::test]
+async fn the_newest_export_is_the_one_made_last_whatever_its_name_begins_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids: Vec<String> = (0..3).map(|_| { std::thread::sleep(std::time::Duration::from_millis(2)); uuid::Uuid::now_v7().to_string() }).collect();
+    for name in [format!("before-schema-2-{}", ids[0]), ids[1].clone(), format!("before-schema-3-{}", ids[2])] {
+        std::fs::write(dir.path().join(format!("{name}.filbert")), "").unwrap();
+    }
+    let order: Vec<String> = archive::exports(dir.path()).iter().map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(order, [format!("before-schema-2-{}", ids[0]), ids[1].clone(), format!("before-schema-3-{}", ids[2])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deletions_and_overwrites_during_a_backup_leave_one_moment_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("data"));
+    store.commit(Batch((0..20_000).map(|i| put(&format!("{i:05}"), "before")).collect())).await.unwrap();
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for i in 0..300 {
+                // In one batch: two values change and one record goes; a picture has all of it or nothing.
+                let gone = Write::Delete { kind: "thing", tenant: TenantId::INSTANCE, id: format!("{:05}", 10_000 + i).into_bytes(), expect: Expect::Any };
+                store.commit(Batch(vec![put(&format!("{i:05}"), "after"), put(&format!("{:05}", 19_999 - i), "after"), gone])).await.unwrap();
+            }
+        })
+    };
+    let file = dir.path().join("b.filbert");
+    store.backup(&file).await.unwrap();
+    writer.await.unwrap();
+    let target = dir.path().join("restored");
+    restore(&file, &target).unwrap();
+    let records = all(&open(&target)).await;
+    for i in 0..300 {
+        let after = records[&format!("{i:05}")] == "after";
+        assert_eq!(records[&format!("{:05}", 19_999 - i)] == "after", after, "{i}");
+        assert_eq!(records.contains_key(&format!("{:05}", 10_000 + i)), !after, "{i}");
+    }
+}
+
 #[tokio::test]
 async fn a_migration_takes_an_export_first_and_a_newer_schema_is_refused() {
     const STEP: &[Migration] = &[Migration {
