@@ -58,19 +58,28 @@ impl Members {
     pub async fn add(&self, actor: &Principal, email: &str, name: &str, password: &str, role: Role) -> Result<Member> {
         may_touch(actor.role, role)?;
         let address = Email::parse(email)?;
-        let (mut batch, now, tenant) = (Batch::new(), Millis::now(), actor.workspace.id);
-        let user = match self.records.find_one::<User>(TenantId::INSTANCE, "email", address.as_str()).await? {
-            Some(user) => user.value,
-            None => {
-                let user = new_user(&self.hasher, email, name, password).await?;
-                batch.insert(&user);
-                user
+        let (now, tenant) = (Millis::now(), actor.workspace.id);
+        let mut fresh = None;
+        loop {
+            let mut batch = Batch::new();
+            let (user, known) = match self.records.find_one::<User>(TenantId::INSTANCE, "email", address.as_str()).await? {
+                Some(user) => (user.value, true),
+                None => {
+                    let user = match fresh.take() {
+                        Some(user) => user,
+                        None => new_user(&self.hasher, email, name, password).await?,
+                    };
+                    batch.insert(&user);
+                    (user, false)
+                }
+            };
+            batch.insert(&Membership { tenant, user: user.id, role, created_at: now });
+            match self.records.commit(batch).await {
+                Err(e) if e.code == Code::Conflict && known => return Err(Error::new(Code::Conflict, format!("`{}` is a member of this workspace already", address.as_str())).param("email")),
+                // The account was made by somebody else this moment: it is known now.
+                Err(e) if e.code == Code::Conflict => fresh = Some(user),
+                other => return other.map(|()| Member { user, role, created_at: now }),
             }
-        };
-        batch.insert(&Membership { tenant, user: user.id, role, created_at: now });
-        match self.records.commit(batch).await {
-            Err(e) if e.code == Code::Conflict => Err(Error::new(Code::Conflict, format!("`{}` is a member of this workspace already", address.as_str())).param("email")),
-            other => other.map(|()| Member { user, role, created_at: now }),
         }
     }
 

@@ -22,7 +22,7 @@ from appliance import Appliance, Refused, models_dir, pss_bytes
 
 # Answers of 500 and above that are documented and right: a worker that died, no room, no disk.
 ALLOWED_5XX = {(503, "model_worker_crashed"), (503, "out_of_memory"), (503, "unavailable"), (507, "storage_full"), (501, "unsupported_operation")}
-GROWTH_MB = 40
+GROWTH_MB = 10
 # Paths whose errors have OpenAI's shape; all others have ours.
 OPENAI = ("/v1/models", "/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/console/api/playground/")
 SENT = 0

@@ -116,6 +116,21 @@ async fn somebody_with_an_account_joins_a_second_workspace_with_their_own_passwo
     assert_eq!(code(h.members.add(&neighbour, "mia@example.org", "x", PASSWORD, Role::Editor).await), Some(Code::Conflict), "twice is once too often");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_workspaces_that_add_the_same_new_person_at_once_both_get_them_and_one_account() {
+    for _ in 0..20 {
+        let h = house();
+        let owner = h.owner().await;
+        let neighbour = h.neighbour(&owner).await;
+        let adds = [owner, neighbour].map(|by| {
+            let members = h.members.clone();
+            tokio::spawn(async move { members.add(&by, "mia@example.org", "Mia", PASSWORD, Role::Member).await.map(|m| m.user.id) })
+        });
+        let [a, b] = adds;
+        assert_eq!(a.await.unwrap().unwrap(), b.await.unwrap().unwrap());
+    }
+}
+
 #[tokio::test]
 async fn a_person_taken_out_of_their_only_workspace_is_signed_out_and_out_of_one_of_two_lands_in_the_other() {
     let h = house();
